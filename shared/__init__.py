@@ -1,0 +1,1 @@
+"""What at least two services use: configuration, database, Kafka, authentication and the event contracts."""
