@@ -1,0 +1,116 @@
+"""The database: engine, sessions, one transaction per request, and which of its errors may pass."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any, Final
+
+import asyncpg
+import msgspec
+from fastapi import Depends, Request
+from sqlalchemy import MetaData, Table, exc
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+from shared.settings import ServiceSettings
+from shared.tables import NAMING_CONVENTION
+
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+
+# Classes and codes of SQLSTATE after which the same statement may succeed: connection (08), serialization and
+# deadlock (40), resources (53), shutdown and start-up (57P), lock timeout (55P03), a standby (25006), I/O (58).
+_TRANSIENT_CLASSES: Final = ("08", "40", "53", "57P", "55P03", "25006", "58")
+
+SessionMaker = async_sessionmaker[AsyncSession]
+
+
+def declarative_base(*shared_tables: tuple[Table, ...]) -> type[DeclarativeBase]:
+    """A service's declarative base, whose metadata also holds the given tables of `shared.tables`."""
+
+    class Base(DeclarativeBase):
+        metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+    for group in shared_tables:
+        for table in group:
+            table.to_metadata(Base.metadata)
+    return Base
+
+
+def create_engine(settings: ServiceSettings, schema: str) -> AsyncEngine:
+    """An engine whose connections see one schema only. Nothing connects before the first statement."""
+    return create_async_engine(
+        str(settings.database_url).replace("postgresql://", "postgresql+asyncpg://", 1),
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=CONNECT_TIMEOUT_SECONDS,
+        # A restarted server leaves dead connections behind; the ping spares a request from finding one.
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        json_serializer=lambda value: msgspec.json.encode(value).decode(),
+        json_deserializer=msgspec.json.decode,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "server_settings": {
+                "search_path": schema,
+                "application_name": f"compass-{schema}",
+                "statement_timeout": str(int(settings.statement_timeout_seconds * 1000)),
+                "idle_in_transaction_session_timeout": "60000",
+                "timezone": "UTC",
+            },
+        },
+    )
+
+
+def create_session_maker(engine: AsyncEngine) -> SessionMaker:
+    """Sessions that never flush by themselves: statements run where a repository says so."""
+    return async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+
+
+async def _request_session(request: Request) -> AsyncIterator[AsyncSession]:
+    maker: SessionMaker = request.app.state.session_maker
+    async with maker() as session, session.begin():
+        yield session
+
+
+DbSession = Annotated[AsyncSession, Depends(_request_session, scope="function")]
+"""One transaction per request. The scope ends before the answer is sent, so that a failed commit is never a 2xx."""
+
+
+async def raw_connection(session: AsyncSession) -> Any:
+    """The asyncpg connection under a session, inside the session's transaction.
+
+    SQLAlchemy begins the transaction with its first statement; a COPY before it would survive a rollback. The
+    statement here makes sure of it.
+    """
+    connection = await session.connection()
+    if not connection.sync_connection or not _in_server_transaction(connection):
+        await connection.exec_driver_sql("SELECT 1")
+    return (await connection.get_raw_connection()).driver_connection
+
+
+def _in_server_transaction(connection: Any) -> bool:
+    driver = connection.sync_connection.connection.driver_connection
+    return bool(driver.is_in_transaction())
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = getattr(current, "orig", None) or current.__cause__ or current.__context__
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work may succeed later: the server is away, overloaded, or lost a race.
+
+    Errors of the data or of the code (a violated constraint, a bad cast, a KeyError) are not.
+    """
+    for link in _chain(error):
+        state = getattr(link, "sqlstate", None) or getattr(link, "pgcode", None)
+        if state is not None:
+            return str(state).startswith(_TRANSIENT_CLASSES)
+        if isinstance(link, exc.DBAPIError) and link.connection_invalidated:
+            return True
+        if isinstance(link, (exc.TimeoutError, OSError, TimeoutError, asyncpg.InterfaceError)):
+            return True
+    return False

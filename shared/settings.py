@@ -1,0 +1,82 @@
+"""Configuration from the environment, prefix ``COMPASS_``, checked once at start."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated, Self, TypeVar
+
+from pydantic import Field, PostgresDsn, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "COMPASS_"
+
+
+class Environment(StrEnum):
+    """Where a process runs. Only ``local`` knows demo users and default secrets."""
+
+    PRODUCTION = "production"
+    LOCAL = "local"
+
+
+class ServiceSettings(BaseSettings):
+    """What every service is configured by; each service adds its own port and rules."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_nested_delimiter="__")
+
+    environment: Environment = Environment.PRODUCTION
+    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+    bind_host: str = "127.0.0.1"
+    database_url: Annotated[PostgresDsn, Field(description="With the runtime role, which owns nothing.")]
+    database_pool_size: Annotated[int, Field(ge=2, le=100)] = 10
+    statement_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    kafka_bootstrap_servers: Annotated[str, Field(min_length=1, description="host:port, comma-separated.")]
+    consumer_batch_size: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    stuck_consumer_seconds: Annotated[
+        float, Field(ge=5, description="A consumer with messages waiting and no progress for so long is made anew.")
+    ] = 30.0
+    outbox_batch_size: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    token_issuer: str = "quality-compass"  # noqa: S105 - a name, no secret
+    token_audience: str = "quality-compass"  # noqa: S105
+    access_refresh_seconds: Annotated[
+        float, Field(gt=0, le=2, description="How old the known keys and revocations may be.")
+    ] = 1.0
+
+    @property
+    def is_local(self) -> bool:
+        """Whether demo users and local defaults are allowed."""
+        return self.environment is Environment.LOCAL
+
+    @model_validator(mode="after")
+    def _refuse_default_passwords(self) -> Self:
+        for host in self.database_url.hosts():
+            password = host["password"]
+            if not self.is_local and password in (None, "", "compass", "postgres", "password", "change-me"):
+                raise ValueError(f"{PREFIX}DATABASE_URL has no password or a default one, which production refuses")
+        return self
+
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def load(settings_class: type[Settings]) -> Settings:
+    """Read the settings, or stop the process with one line for each variable that is missing or bad."""
+    try:
+        return settings_class()
+    except ValidationError as error:
+        for problem in error.errors():
+            variable = PREFIX + "__".join(str(part) for part in problem["loc"]).upper()
+            name = variable if problem["loc"] else settings_class.__name__
+            print(f"{name}: {problem['msg']}", file=sys.stderr)  # noqa: T201 - before logging exists
+        raise SystemExit(2) from None
+
+
+def secret_or_refuse(secret: SecretStr | None, variable: str, environment: Environment, local_default: str) -> str:
+    """A secret from the environment, or its local default, which production never takes.
+
+    Raises:
+        ValueError: naming the variable, where production has no secret or the default one.
+    """
+    if secret is not None and (environment is Environment.LOCAL or secret.get_secret_value() != local_default):
+        return secret.get_secret_value()
+    if environment is Environment.LOCAL:
+        return local_default
+    raise ValueError(f"{variable} is missing or the local default, which production refuses")

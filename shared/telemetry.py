@@ -1,0 +1,170 @@
+"""What operators see: JSON logs with request and correlation ids, and Prometheus metrics."""
+
+import logging
+import re
+import secrets
+import sys
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+REQUESTS: Final = Histogram(
+    "compass_http_request_seconds",
+    "Time to answer a request, by route template.",
+    ("method", "route", "status"),
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+CONSUMED: Final = Counter("compass_messages_consumed_total", "Messages whose effects are stored.", ("group", "topic"))
+REDELIVERED: Final = Counter(
+    "compass_messages_redelivered_total", "Messages that came again and had no second effect.", ("group", "topic")
+)
+REJECTED: Final = Counter("compass_messages_rejected_total", "Messages dead-lettered.", ("group", "topic", "code"))
+CONSUMER_LAG: Final = Gauge(
+    "compass_consumer_lag", "Messages that wait in a partition.", ("group", "topic", "partition")
+)
+CONSUMER_RETRIES: Final = Counter(
+    "compass_consumer_retries_total", "Batches tried again after a failure that may pass.", ("group",)
+)
+CONSUMER_RESTARTS: Final = Counter("compass_consumer_restarts_total", "Consumers made anew.", ("group",))
+RELAYED: Final = Counter("compass_outbox_relayed_total", "Messages acknowledged by Kafka.", ("topic",))
+RELAY_FAILURES: Final = Counter("compass_outbox_failures_total", "Relay rounds that failed and were tried again.")
+OUTBOX_AGE: Final = Gauge("compass_outbox_oldest_seconds", "Age of the oldest message that waits for the relay.")
+RELAY_ACTIVE: Final = Gauge("compass_outbox_relay_active", "1 where this process relays its service's outbox.")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What an event or a log line is a consequence of."""
+
+    correlation_id: str | None = None
+    traceparent: str | None = None
+
+
+_cause: ContextVar[Cause] = ContextVar("cause", default=Cause())  # noqa: B039 - frozen
+
+
+def current_cause() -> Cause:
+    """The cause of the present work; empty outside of requests and messages."""
+    return _cause.get()
+
+
+def set_cause(cause: Cause) -> None:
+    """Name the cause of all that this task does from now on."""
+    _cause.set(cause)
+    structlog.contextvars.bind_contextvars(correlation_id=cause.correlation_id)
+
+
+def configure_logging(service: str, level: str) -> None:
+    """JSON lines on standard output for everything, the libraries' records included."""
+    timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    common: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        timestamp,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *common[:3],
+            timestamp,
+            structlog.processors.StackInfoRenderer(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=common,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _name_service(service),
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.propagate = True
+    # One line per answered request is written by RequestContext, with the ids that uvicorn does not know.
+    logging.getLogger("uvicorn.access").disabled = True
+    for noisy in ("aiokafka", "faststream", "sqlalchemy.engine", "httpx"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+def _name_service(service: str) -> structlog.typing.Processor:
+    def add(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event["service"] = service
+        return event
+
+    return add
+
+
+logger = structlog.get_logger(__name__)
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_QUIET_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+class RequestContext:
+    """ASGI middleware: ids in, ids out, one log line and one measurement per request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = headers.get(b"x-request-id", "")
+        if not _REQUEST_ID.fullmatch(request_id):
+            request_id = str(uuid4())
+        traceparent = headers.get(b"traceparent", "")
+        if not _TRACEPARENT.fullmatch(traceparent):
+            traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        set_cause(Cause(correlation_id=request_id, traceparent=traceparent))
+        status = 499  # the client went away before an answer
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "unmatched")
+            REQUESTS.labels(scope["method"], route, str(status)).observe(seconds)
+            if scope["path"] not in _QUIET_PATHS:
+                logger.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    route=route,
+                    status=status,
+                    milliseconds=round(seconds * 1000, 1),
+                )
