@@ -1,8 +1,8 @@
 """Statistics of monthly figures, as the classification rules define them.
 
-Plain floats and C-level loops instead of numpy: a timeline has a few dozen values, where numpy's overhead per call
-is larger than the work. Month numbers may have gaps and need not start at zero; they are centred before use. Results are
-finite for finite input unless the true value is beyond a float's range; then they are infinite or NaN, never an exception.
+Plain floats and C-level loops instead of numpy: a timeline has a few dozen values, where numpy's overhead per call is
+larger than the work. Month numbers may have gaps and need not start at zero; they are centred before use. Results are
+finite for finite input unless the true value is beyond a float's range: then they are infinite or NaN, never an error.
 """
 
 from bisect import bisect_left, bisect_right
@@ -99,7 +99,7 @@ def _weighted_sum(weights: tuple[float, ...] | None, values: Sequence[float]) ->
     # Both kinds of weights add up to 0, so that a constant may be taken off: large values with small differences keep
     # their digits, and equal values give exactly 0.
     first = values[0]
-    return sum(map(mul, weights, [value - first for value in values]))
+    return float(sum(map(mul, weights, [value - first for value in values])))
 
 
 def round_significant(value: float) -> float:
@@ -108,7 +108,7 @@ def round_significant(value: float) -> float:
 
 
 def mid_rank_percentiles(values: Sequence[float]) -> list[float]:
-    """For each value its mid-rank percentile among all: 100 x (smaller + half of the equal ones, itself included) / all.
+    """Each value's mid-rank percentile among all: 100 x (smaller + half of the equal ones, itself included) / all.
 
     Values are rounded to 12 significant digits first, so that rounding errors of the computation do not break ties.
     """
