@@ -1,0 +1,157 @@
+"""One way to build and run a service: lifespan, health, metrics, error answers."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+import uvicorn
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from fastapi import APIRouter, FastAPI, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared import errors, telemetry
+from shared.access import Access, AccessLoader
+from shared.db import create_engine, create_session_maker
+from shared.kafka import Consumers, Subscription
+from shared.relay import Relay
+from shared.settings import ServiceSettings, Settings, load
+
+logger = structlog.get_logger(__name__)
+
+Worker = Callable[[FastAPI], Coroutine[Any, Any, None]]
+"""Something that runs as long as the service does, for example a schedule."""
+
+
+def create_app(
+    settings: ServiceSettings,
+    *,
+    name: str,
+    description: str,
+    routers: Sequence[APIRouter],
+    subscriptions: Sequence[Subscription] = (),
+    workers: Sequence[Worker] = (),
+    load_access: AccessLoader | None = None,
+) -> FastAPI:
+    """Build a service. Nothing connects or reads the environment before the lifespan starts.
+
+    ``name`` is also the database schema. ``load_access`` replaces where verification keys and revocations come from:
+    by default the tables that the service keeps from ``compass.auth.v1``.
+    """
+    engine = create_engine(settings, name)
+    session_maker = create_session_maker(engine)
+    consumers = Consumers(name, settings, subscriptions, session_maker)
+    relay = Relay(settings, name)
+    access = Access(settings, session_maker, *([load_access] if load_access else []))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        background = [
+            asyncio.create_task(relay.run(), name="relay"),
+            asyncio.create_task(access.run(), name="access"),
+            *(asyncio.create_task(worker(app), name=worker.__name__) for worker in workers),
+        ]
+        app.state.background = background
+        consumers.start()
+        # What start-up made lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        logger.info("started", service=name)
+        yield
+        await consumers.stop()
+        for task in background:
+            task.cancel()
+        for task in background:
+            with suppress(asyncio.CancelledError):
+                await task
+        await engine.dispose()
+        logger.info("stopped", service=name)
+
+    app = FastAPI(
+        title=f"Quality Compass: {name}",
+        description=description,
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        responses={"default": {"model": errors.Problem, "description": "Problem details"}},
+    )
+    app.state.settings = settings
+    app.state.session_maker = session_maker
+    app.state.access = access
+    app.state.consumers = consumers
+    app.state.name = name
+    app.add_middleware(telemetry.RequestContext)
+    errors.install(app)
+    app.include_router(_operations)
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+_operations = APIRouter(include_in_schema=False)
+
+
+@_operations.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@_operations.get("/readyz")
+async def readyz(request: Request, response: Response) -> dict[str, Any]:
+    """Whether the service can do its work: database, schema at head, consumers progressing, keys known."""
+    state = request.app.state
+    problems: list[str] = []
+    try:
+        async with asyncio.timeout(5), state.session_maker() as session:
+            revision = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+        if revision not in _heads(state.name):
+            problems.append(f"schema is at revision {revision}, not at head")
+    except (SQLAlchemyError, OSError) as error:
+        problems.append(f"database: {type(error).__name__}")
+    problems += [f"consumer {group} does not progress" for group in state.consumers.unhealthy]
+    problems += [f"{task.get_name()} has ended" for task in state.background if task.done()]
+    if not state.access.ready:
+        problems.append("no key to verify tokens with is known yet")
+    if problems:
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return {"status": "unavailable" if problems else "ok", "problems": problems}
+
+
+def _heads(service: str) -> set[str]:
+    configuration = Config()
+    configuration.set_main_option("script_location", f"services:{service}/migrations")
+    return set(ScriptDirectory.from_config(configuration).get_heads())
+
+
+@_operations.get("/metrics")
+async def metrics() -> Response:
+    """Prometheus metrics."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def run(create: Callable[[Settings], FastAPI], settings_class: type[Settings], port: Callable[[Settings], int]) -> None:
+    """Run a service as this process until SIGTERM; requests and batches in hand are finished first."""
+    settings = load(settings_class)
+    app = create(settings)
+    telemetry.configure_logging(app.state.name, app.state.settings.log_level)
+    uvicorn.run(
+        app,
+        host=app.state.settings.bind_host,
+        port=port(settings),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=15,
+        server_header=False,
+        loop="uvloop",
+        http="httptools",
+    )

@@ -1,0 +1,194 @@
+"""Expected failures, answered as problem details (RFC 9457)."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar, Final
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from shared.db import is_transient
+
+logger = structlog.get_logger(__name__)
+
+CONTENT_TYPE: Final = "application/problem+json"
+RETRY_AFTER_SECONDS: Final = 5
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one part of the request."""
+
+    pointer: str = Field(description="JSON pointer into the request: `/body/status`, `/query/limit`.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """Problem details (RFC 9457)."""
+
+    type: str = Field(description="`urn:quality-compass:problem:<code>`")
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="A stable word to act on.")
+    request_id: str | None = None
+    errors: list[FieldProblem] | None = None
+
+
+class ProblemError(Exception):
+    """A failure that the caller is told of. Subclasses fix the status; the code says which of its kinds."""
+
+    status: ClassVar[HTTPStatus]
+    default_code: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str,
+        code: str | None = None,
+        *,
+        errors: Sequence[FieldProblem] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.default_code
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+
+
+class UnauthenticatedError(ProblemError):
+    """No token, or one that is not accepted."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    default_code = "unauthenticated"
+
+    def __init__(self, detail: str, code: str | None = None) -> None:
+        super().__init__(detail, code, headers={"www-authenticate": "Bearer"})
+
+
+class ForbiddenError(ProblemError):
+    """The user is known and may not do this."""
+
+    status = HTTPStatus.FORBIDDEN
+    default_code = "forbidden"
+
+
+class NotFoundError(ProblemError):
+    """There is no such thing, or not yet here."""
+
+    status = HTTPStatus.NOT_FOUND
+    default_code = "not_found"
+
+
+class ConflictError(ProblemError):
+    """The present state does not allow it."""
+
+    status = HTTPStatus.CONFLICT
+    default_code = "conflict"
+
+
+class PreconditionFailedError(ProblemError):
+    """``If-Match`` names a version that is not the present one."""
+
+    status = HTTPStatus.PRECONDITION_FAILED
+    default_code = "stale_version"
+
+
+class InvalidError(ProblemError):
+    """The request is well-formed and still cannot be carried out."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    default_code = "invalid"
+
+
+class TooManyRequestsError(ProblemError):
+    """The caller has to wait."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    default_code = "too_many_requests"
+
+
+class UnavailableError(ProblemError):
+    """Something that this needs is away; the same request may succeed later."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    default_code = "unavailable"
+
+    def __init__(self, detail: str, code: str | None = None) -> None:
+        super().__init__(detail, code, headers={"retry-after": str(RETRY_AFTER_SECONDS)})
+
+
+def problem_response(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    errors: Sequence[FieldProblem] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An answer with problem details."""
+    body: dict[str, Any] = {
+        "type": f"urn:quality-compass:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": getattr(request.state, "request_id", None),
+    }
+    if errors:
+        body["errors"] = [error.model_dump() for error in errors]
+    return JSONResponse(body, status, headers, media_type=CONTENT_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure of this application with problem details."""
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    if not isinstance(error, ProblemError):
+        raise TypeError("registered for ProblemError only") from error
+    return problem_response(request, error.status, error.code, error.detail, error.errors, error.headers)
+
+
+async def _validation(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise TypeError("registered for RequestValidationError only") from error
+    problems = [
+        FieldProblem(pointer="/" + "/".join(_escape(part) for part in item["loc"]), detail=item["msg"])
+        for item in error.errors()
+    ]
+    return problem_response(request, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", "The request is not valid.", problems)
+
+
+def _escape(part: object) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise TypeError("registered for HTTPException only") from error
+    status = HTTPStatus(error.status_code)
+    code = status.name.lower()
+    return problem_response(request, status, code, str(error.detail), headers=error.headers)
+
+
+async def unavailable_or_internal(request: Request, error: Exception) -> Response:
+    """503 where the cause may pass (the database is away), else 500, with a log line that has the traceback."""
+    if is_transient(error):
+        logger.warning("dependency away", path=request.url.path, error=repr(error))
+        headers = {"retry-after": str(RETRY_AFTER_SECONDS)}
+        detail = "The service cannot reach something that it needs. Try again shortly."
+        return problem_response(request, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, headers=headers)
+    logger.error("unexpected failure", path=request.url.path, exc_info=error)
+    detail = "The service failed unexpectedly. The request id helps to find out why."
+    return problem_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
+
+
+_unexpected = unavailable_or_internal

@@ -1,0 +1,282 @@
+"""Consuming: raw bytes in batches, one transaction per batch, offsets after it, dead letters for what never works.
+
+FastStream fetches and acknowledges; what happens to a batch in between is decided here, because its own policies
+lose messages, block partitions or let one bad body spoil a whole batch.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared import dead_letters, inbox
+from shared.db import SessionMaker, is_transient
+from shared.dead_letters import Rejection
+from shared.events.decoding import RejectedMessageError
+from shared.events.topics import Topic
+from shared.inbox import Message
+from shared.settings import ServiceSettings
+from shared.telemetry import CONSUMED, CONSUMER_LAG, CONSUMER_RESTARTS, CONSUMER_RETRIES, REDELIVERED, Cause, set_cause
+
+logger = structlog.get_logger(__name__)
+
+BatchHandler = Callable[[AsyncSession, Sequence[Message]], Awaitable[Sequence[Rejection]]]
+"""Stores the effects of new messages in the session's transaction; returns those that can never be processed."""
+
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+# A failure that is none of the known passing ones is tried so often as a whole before the batch is split.
+_ATTEMPTS_BEFORE_SPLIT: Final = 2
+_WATCH_SECONDS: Final = 5.0
+_IDLE_POLL_MS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One topic that a service consumes, and what it does with a batch of it.
+
+    ``group`` is the Kafka consumer group and the inbox's name for this use of the topic, `<service>.<purpose>`.
+    """
+
+    topic: Topic
+    group: str
+    handle: BatchHandler
+
+
+class BatchProcessor:
+    """Processes batches of one subscription until their effects are stored, however long that takes."""
+
+    def __init__(self, service: str, subscription: Subscription, session_maker: SessionMaker) -> None:
+        self._service = service
+        self._subscription = subscription
+        self._session_maker = session_maker
+        self.busy = False
+        """Whether a batch is being processed: then a lack of progress is not the consumer's fault."""
+
+    async def __call__(self, messages: list[Message]) -> None:
+        """Store the effects of a batch; returns only then, or when the task is cancelled."""
+        self.busy = True
+        try:
+            await self._process(messages)
+        finally:
+            self.busy = False
+
+    async def _process(self, messages: Sequence[Message]) -> None:
+        pause, unexplained = _FIRST_PAUSE_SECONDS, 0
+        while True:
+            try:
+                await self._transaction(messages)
+            except Exception as error:  # noqa: BLE001 - every failure is told apart here
+                if not is_transient(error):
+                    unexplained += 1
+                    if unexplained >= _ATTEMPTS_BEFORE_SPLIT:
+                        await self._split(messages, error)
+                        return
+                CONSUMER_RETRIES.labels(self._subscription.group).inc()
+                logger.warning(
+                    "batch failed, trying again",
+                    consumer_group=self._subscription.group,
+                    messages=len(messages),
+                    pause_seconds=pause,
+                    error=repr(error),
+                )
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            else:
+                return
+
+    async def _transaction(self, messages: Sequence[Message]) -> None:
+        group = self._subscription.group
+        async with self._session_maker() as session, session.begin():
+            fresh = await inbox.receive(session, group, messages)
+            if fresh:
+                set_cause(Cause(f"{fresh[0].topic}/{fresh[0].partition}/{fresh[0].offset}"))
+                rejections = await self._subscription.handle(session, fresh)
+                await dead_letters.reject(session, self._service, group, rejections)
+        CONSUMED.labels(group, self._subscription.topic.name).inc(len(fresh))
+        if len(fresh) < len(messages):
+            REDELIVERED.labels(group, self._subscription.topic.name).inc(len(messages) - len(fresh))
+
+    async def _split(self, messages: Sequence[Message], error: Exception) -> None:
+        """Find the message that spoils the batch, so that the good ones around it are stored at once."""
+        if len(messages) > 1:
+            middle = len(messages) // 2
+            await self._process(messages[:middle])
+            await self._process(messages[middle:])
+            return
+        logger.error("message cannot be processed", consumer_group=self._subscription.group, exc_info=error)
+        reason = RejectedMessageError("processing_failed", f"Processing it failed: {type(error).__name__}: {error}")
+        await self._dead_letter(messages[0], reason)
+
+    async def _dead_letter(self, message: Message, reason: RejectedMessageError) -> None:
+        async def store_only(session: AsyncSession, fresh: Sequence[Message]) -> Sequence[Rejection]:  # noqa: ARG001
+            return [Rejection(new, reason) for new in fresh]
+
+        subscription = Subscription(self._subscription.topic, self._subscription.group, store_only)
+        await BatchProcessor(self._service, subscription, self._session_maker)._process([message])  # noqa: SLF001
+
+
+def create_broker(settings: ServiceSettings, subscription: Subscription, process: BatchProcessor) -> KafkaBroker:
+    """A FastStream broker with this one subscription. It connects when it is started."""
+    broker = KafkaBroker(
+        settings.kafka_bootstrap_servers,
+        client_id=f"compass-{subscription.group}",
+        consumer_only=True,
+        allow_auto_create_topics=False,
+        apply_types=False,
+        graceful_timeout=15.0,
+        logger=logging.getLogger("faststream"),
+    )
+    subscriber = broker.subscriber(
+        subscription.topic.name,
+        batch=True,
+        group_id=subscription.group,
+        auto_offset_reset="earliest",
+        # The handler returns when the batch is stored, so that success acknowledges; anything that escapes it
+        # (a cancelled task is no error) goes back to where the batch began.
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        max_records=settings.consumer_batch_size,
+        batch_timeout_ms=_IDLE_POLL_MS,
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+        parser=_parse,
+        decoder=_decode,
+        no_reply=True,
+    )
+    subscriber(process)
+    return broker
+
+
+async def _parse(records: tuple[Message, ...], original: Callable[[Any], Awaitable[KafkaMessage]]) -> KafkaMessage:
+    """Keep FastStream's parser from the headers: it fails on null and non-UTF-8 ones and would lose the batch."""
+    first = records[0]
+    stub = type(first)(**{name: getattr(first, name) for name in first.__dataclass_fields__} | {"headers": ()})
+    message = await original((stub,))
+    message.raw_message = records
+    return message
+
+
+async def _decode(message: KafkaMessage) -> list[Message]:
+    return list(message.raw_message)
+
+
+class Consumer:
+    """Keeps one subscription consuming: starts it when Kafka is there, and anew when it is stuck.
+
+    After some broker restarts aiokafka's consumer neither fails nor fetches (aiokafka#1154); only its lack of progress
+    tells. The lag is measured on the way.
+    """
+
+    def __init__(
+        self, service: str, settings: ServiceSettings, subscription: Subscription, maker: SessionMaker
+    ) -> None:
+        self._settings = settings
+        self._subscription = subscription
+        self._process = BatchProcessor(service, subscription, maker)
+        self._positions: dict[TopicPartition, int] = {}
+        self._progress_at = monotonic()
+        self._started = False
+
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        return self._subscription.group
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the subscription is consuming, or is up to date."""
+        return self._started and monotonic() - self._progress_at < self._settings.stuck_consumer_seconds
+
+    async def run(self) -> None:
+        """Consume until cancelled."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            broker = create_broker(self._settings, self._subscription, self._process)
+            try:
+                await broker.start()
+                self._started, self._positions, self._progress_at = True, {}, monotonic()
+                pause = _FIRST_PAUSE_SECONDS
+                await self._watch(broker)
+                CONSUMER_RESTARTS.labels(self.group).inc()
+                logger.warning("consumer is stuck, making it anew", consumer_group=self.group)
+            except (KafkaError, OSError) as error:
+                logger.warning("kafka is away", consumer_group=self.group, pause_seconds=pause, error=repr(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            finally:
+                self._started = False
+                await _stop(broker, self.group)
+
+    async def _watch(self, broker: KafkaBroker) -> None:
+        """Return when messages wait, none are being processed, and none have been for too long."""
+        consumer = broker.subscribers[0].consumer  # type: ignore[attr-defined]
+        while monotonic() - self._progress_at < self._settings.stuck_consumer_seconds:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if self._process.busy or await self._moves(consumer):
+                self._progress_at = monotonic()
+
+    async def _moves(self, consumer: Any) -> bool:
+        """Whether every partition with messages waiting has moved since the last look."""
+        assigned = consumer.assignment()
+        if not assigned:
+            return False
+        try:
+            async with asyncio.timeout(_WATCH_SECONDS):
+                ends: dict[TopicPartition, int] = await consumer.end_offsets(assigned)
+                positions = {place: await consumer.position(place) for place in assigned}
+        except (KafkaError, TimeoutError):
+            return False
+        moves = True
+        for place, end in ends.items():
+            lag = max(0, end - positions[place])
+            CONSUMER_LAG.labels(self.group, place.topic, str(place.partition)).set(lag)
+            if lag and positions[place] == self._positions.get(place):
+                moves = False
+        self._positions = positions
+        return moves
+
+
+async def _stop(broker: KafkaBroker, group: str) -> None:
+    try:
+        # Stopping waits for the batch in hand; a consumer whose broker is gone may never answer.
+        async with asyncio.timeout(20):
+            await broker.stop()
+    except (KafkaError, OSError) as error:
+        logger.warning("consumer did not stop cleanly", consumer_group=group, error=repr(error))
+
+
+class Consumers:
+    """All subscriptions of one process."""
+
+    def __init__(
+        self, service: str, settings: ServiceSettings, subscriptions: Sequence[Subscription], maker: SessionMaker
+    ) -> None:
+        self._consumers = [Consumer(service, settings, subscription, maker) for subscription in subscriptions]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start consuming in the background; a broker that is away is waited for."""
+        self._tasks = [asyncio.create_task(consumer.run(), name=consumer.group) for consumer in self._consumers]
+
+    async def stop(self) -> None:
+        """Finish the batches in hand, commit their offsets and leave the groups."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    @property
+    def unhealthy(self) -> list[str]:
+        """Groups that do not consume at present, though messages may wait."""
+        crashed = {task.get_name() for task in self._tasks if task.done()}
+        return [consumer.group for consumer in self._consumers if consumer.group in crashed or not consumer.healthy]

@@ -1,0 +1,51 @@
+"""Keyset pages: a cursor names the last row seen by its sort key and id, so that no row is skipped or repeated."""
+
+import base64
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from fastapi import Query
+
+from shared.errors import FieldProblem, InvalidError
+
+COUNT_CAP: Final = 10_000
+"""`total_count` is exact up to here and stops; counting further costs more than anybody gains by it."""
+
+Limit = Annotated[int, Query(ge=1, le=100, description="Rows per page.")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=1000, description="From the page before; opaque, valid with the same filters and sort."),
+]
+
+Key = TypeVar("Key")
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def encode_cursor(*key: Any) -> str:
+    """A cursor for the row with this sort key, safe in a URL."""
+    return base64.urlsafe_b64encode(_encode(key)).rstrip(b"=").decode()
+
+
+def decode_cursor(cursor: str, key_type: type[Key]) -> Key:
+    """The sort key in a cursor, validated against its type, for example ``tuple[datetime, UUID]``.
+
+    Raises:
+        InvalidError: for anything that `encode_cursor` did not make for this sort.
+    """
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        key = msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=key_type)
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        raise _bad_cursor() from None
+    for part in key if isinstance(key, tuple) else (key,):
+        # PostgreSQL stores neither a NUL nor a moment without an offset.
+        if (isinstance(part, str) and "\0" in part) or (isinstance(part, datetime) and part.tzinfo is None):
+            raise _bad_cursor()
+    return key
+
+
+def _bad_cursor() -> InvalidError:
+    detail = "The cursor is not one that this list gave out."
+    return InvalidError(detail, "bad_cursor", errors=[FieldProblem(pointer="/query/cursor", detail=detail)])

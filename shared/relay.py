@@ -1,0 +1,166 @@
+"""From the outbox to Kafka: in order, each message at least once, none lost however long Kafka is away."""
+
+import asyncio
+from contextlib import suppress
+from time import time
+from typing import Final
+
+import asyncpg
+import msgspec
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from shared.events.topics import MAX_MESSAGE_BYTES
+from shared.outbox import decode_headers
+from shared.settings import ServiceSettings
+from shared.telemetry import OUTBOX_AGE, RELAY_ACTIVE, RELAY_FAILURES, RELAYED
+
+logger = structlog.get_logger(__name__)
+
+CHANNEL: Final = "outbox"
+_POLL_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+_EVENT_HEADERS: Final = [("content-type", b"application/cloudevents+json")]
+
+_SELECT: Final = """
+    SELECT id, topic, key, value, headers, extract(epoch FROM created_at) AS created
+    FROM outbox WHERE id > $1 ORDER BY id LIMIT $2
+"""
+_DELETE: Final = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
+# The lock's first half says what it is for, the second whose schema it guards: services share a database.
+_TRY_LOCK: Final = "SELECT pg_try_advisory_lock(hashtext('compass.outbox'), hashtext(current_schema()))"
+
+
+class RelayLostError(Exception):
+    """Kafka did not acknowledge a message in time; it stays in the outbox."""
+
+
+class Relay:
+    """Takes one service's outbox to Kafka. Of several processes one is active, by a lock in the database.
+
+    The lock lives on the very connection that selects and deletes: whoever loses the one has lost the other, so that
+    two relays never send side by side for longer than it takes to notice, and order per key holds.
+    """
+
+    def __init__(self, settings: ServiceSettings, schema: str) -> None:
+        self._settings = settings
+        self._schema = schema
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Relay until cancelled."""
+        pause = 0.1
+        while True:
+            try:
+                await self._relay_while_connected()
+            except (
+                KafkaError,
+                OSError,
+                RelayLostError,
+                TimeoutError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+            ) as error:
+                RELAY_FAILURES.inc()
+                logger.warning("relay interrupted, trying again", pause_seconds=pause, error=repr(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            else:
+                pause = 0.1
+            finally:
+                RELAY_ACTIVE.set(0)
+
+    async def _relay_while_connected(self) -> None:
+        connection = await asyncpg.connect(
+            str(self._settings.database_url),
+            timeout=5,
+            command_timeout=30,
+            server_settings={"search_path": self._schema, "application_name": f"compass-{self._schema}-relay"},
+        )
+        try:
+            await connection.add_listener(CHANNEL, self._on_notify)
+            # An advisory lock tells nobody when it is released: asking again is the way to wait without a blocked query.
+            while not await connection.fetchval(_TRY_LOCK):  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_SECONDS)
+            # A producer made anew each time: one with idempotence can stay dead after a failure (aiokafka#1017).
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._settings.kafka_bootstrap_servers,
+                client_id=f"compass-{self._schema}-relay",
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=5,
+                max_batch_size=256 * 1024,
+                max_request_size=8 * MAX_MESSAGE_BYTES,
+                request_timeout_ms=20_000,
+            )
+            try:
+                await producer.start()
+                RELAY_ACTIVE.set(1)
+                logger.info("relay active")
+                await self._relay(connection, producer)
+            finally:
+                with suppress(KafkaError, OSError, TimeoutError):
+                    await asyncio.wait_for(producer.stop(), timeout=5)
+        finally:
+            connection.terminate()
+
+    def _on_notify(self, *_: object) -> None:
+        self._wake.set()
+
+    async def _relay(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> None:
+        """Send and delete for ever. While Kafka answers one batch, the next is read."""
+        pending: tuple[list[int], list[asyncio.Future[object]], list[str]] | None = None
+        after = 0
+        while True:
+            self._wake.clear()
+            rows = await connection.fetch(_SELECT, after, self._settings.outbox_batch_size)
+            sent = await self._send(producer, rows) if rows else None
+            if pending is not None:
+                await self._settle(connection, *pending)
+            pending = sent
+            if rows:
+                OUTBOX_AGE.set(max(0.0, time() - float(rows[0]["created"])))
+            # Numbers are given out before commit, so that a smaller one may turn up later: a short batch is the end
+            # of what was seen, and the next look starts from the front again.
+            after = rows[-1]["id"] if len(rows) == self._settings.outbox_batch_size else 0
+            if after == 0 and pending is not None:
+                await self._settle(connection, *pending)
+                pending = None
+                continue
+            if not rows:
+                OUTBOX_AGE.set(0)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
+
+    async def _send(
+        self, producer: AIOKafkaProducer, rows: list[asyncpg.Record]
+    ) -> tuple[list[int], list[asyncio.Future[object]], list[str]]:
+        futures = []
+        for row in rows:
+            headers = _EVENT_HEADERS if row["headers"] is None else _headers(row["headers"])
+            futures.append(await producer.send(row["topic"], row["value"], row["key"], headers=headers))
+        return [row["id"] for row in rows], futures, [row["topic"] for row in rows]
+
+    async def _settle(
+        self, connection: asyncpg.Connection, ids: list[int], futures: list[asyncio.Future[object]], topics: list[str]
+    ) -> None:
+        """Delete what Kafka acknowledged; the rest is sent again, with a new producer."""
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        done = [number for number, result in zip(ids, results, strict=True) if not isinstance(result, BaseException)]
+        if done:
+            await connection.execute(_DELETE, done)
+        for topic in set(topics):
+            RELAYED.labels(topic).inc(
+                sum(
+                    name == topic and not isinstance(result, BaseException)
+                    for name, result in zip(topics, results, strict=True)
+                )
+            )
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures:
+            raise RelayLostError(f"{len(failures)} of {len(ids)} messages were not acknowledged: {failures[0]!r}")
+
+
+def _headers(text: str) -> list[tuple[str, bytes | None]]:
+    return decode_headers(msgspec.json.decode(text))
