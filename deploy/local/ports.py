@@ -1,0 +1,54 @@
+"""Looking at ports before a server is started on them, so that a clash is named instead of timing out."""
+
+import socket
+import time
+
+from deploy.local.errors import StackError
+
+HOST = "127.0.0.1"
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the port now. A port in TIME_WAIT counts as free, as it does for the servers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def require_free(port: int, what: str, variable: str) -> None:
+    """Raise StackError, naming the variable that moves `what` elsewhere, when something else listens on the port."""
+    if not is_free(port):
+        raise StackError(
+            f"port {port} for {what} is in use by another program: stop that, or choose another port with {variable}"
+        )
+
+
+def accepts_connections(port: int) -> bool:
+    """Whether something on this machine answers on the port."""
+    try:
+        with socket.create_connection((HOST, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """A port that nothing uses at the moment; the system does not hand out the same one again soon."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_until_free(port: int, deadline_seconds: float) -> bool:
+    """Give a server that is just ending the time to let go of its port."""
+    deadline = time.monotonic() + deadline_seconds
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
