@@ -24,11 +24,6 @@ class SentClassification(Struct, frozen=True):
     reasoning: str | None = None
     calculation: SeverityCalculation | None = None
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether it counts as classified by the engine: type and severity were both sent."""
-        return self.signal_type is not None and self.severity is not None
-
 
 class Figures(Struct, frozen=True):
     """What the classification of one signal is made from: raw figures, in the metric's own direction.
@@ -101,14 +96,14 @@ def classification_inputs(figures: Figures, single: float | None, rules: InputRu
         return sent
     if figures.timeline and figures.peer_trends:
         months, zscores = _monthly_zscores(figures, rules)
-        if zscores:
+        if zscores and isfinite(average := mean(zscores)):
             return ClassificationInputs(
-                aggregate_zscore=_finite(mean(zscores)),
+                aggregate_zscore=average,
                 acceleration=_finite(second_derivative(months, zscores))
                 if len(zscores) >= rules.acceleration_periods
                 else None,
                 zscore_std=_finite(population_std(zscores)),
-                max_abs_deviation=_finite(max(map(abs, zscores))),
+                max_abs_deviation=max(map(abs, zscores)),
             )
     return _NO_INPUTS if single is None else ClassificationInputs(aggregate_zscore=single)
 
