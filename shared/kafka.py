@@ -179,8 +179,8 @@ class Consumer:
     def __init__(
         self, service: str, settings: ServiceSettings, subscription: Subscription, maker: SessionMaker
     ) -> None:
+        self.subscription = subscription
         self._settings = settings
-        self._subscription = subscription
         self._process = BatchProcessor(service, subscription, maker)
         self._positions: dict[TopicPartition, int] = {}
         self._progress_at = monotonic()
@@ -189,7 +189,7 @@ class Consumer:
     @property
     def group(self) -> str:
         """The consumer group."""
-        return self._subscription.group
+        return self.subscription.group
 
     @property
     def healthy(self) -> bool:
@@ -200,7 +200,7 @@ class Consumer:
         """Consume until cancelled."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            broker = create_broker(self._settings, self._subscription, self._process)
+            broker = create_broker(self._settings, self.subscription, self._process)
             try:
                 await broker.start()
                 self._started, self._positions, self._progress_at = True, {}, monotonic()
@@ -260,12 +260,12 @@ class Consumers:
     def __init__(
         self, service: str, settings: ServiceSettings, subscriptions: Sequence[Subscription], maker: SessionMaker
     ) -> None:
-        self._consumers = [Consumer(service, settings, subscription, maker) for subscription in subscriptions]
+        self.consumers = [Consumer(service, settings, subscription, maker) for subscription in subscriptions]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Start consuming in the background; a broker that is away is waited for."""
-        self._tasks = [asyncio.create_task(consumer.run(), name=consumer.group) for consumer in self._consumers]
+        self._tasks = [asyncio.create_task(consumer.run(), name=consumer.group) for consumer in self.consumers]
 
     async def stop(self) -> None:
         """Finish the batches in hand, commit their offsets and leave the groups."""
@@ -279,4 +279,4 @@ class Consumers:
     def unhealthy(self) -> list[str]:
         """Groups that do not consume at present, though messages may wait."""
         crashed = {task.get_name() for task in self._tasks if task.done()}
-        return [consumer.group for consumer in self._consumers if consumer.group in crashed or not consumer.healthy]
+        return [consumer.group for consumer in self.consumers if consumer.group in crashed or not consumer.healthy]
