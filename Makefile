@@ -1,0 +1,81 @@
+# Everything that is done with this repository. Needs Python 3.11 or newer and make; `make help` lists the targets.
+
+# The first Python that is new enough; PYTHON=... chooses another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+# What `run` and `publish` hand on to the demo engine.
+DEMO_OPTIONS = $(if $(DATA),--data "$(DATA)") $(if $(AS_OF),--as-of "$(AS_OF)") $(if $(SEED),--seed "$(SEED)")
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run publish clean-data test bench check format lock install
+
+##@ Use
+
+run: $(INSTALLED) ## start the whole stack and publish signals; DATA=file.csv AS_OF=2017-06 SEED=7 choose what
+	@exec $(PY) -m deploy.local run $(DEMO_OPTIONS)
+
+publish: $(INSTALLED) ## publish to the running stack; DATA= (.csv or .jsonl), AS_OF=, SEED= as for run
+	@export COMPASS_KAFKA_BOOTSTRAP_SERVERS="$${COMPASS_KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:$${COMPASS_KAFKA_PORT:-19092}}"; \
+	exec $(PY) -m deploy.demo $(DEMO_OPTIONS)
+
+clean-data: $(INSTALLED) ## remove the local data, after asking
+	@exec $(PY) -m deploy.local clean-data
+
+##@ Develop
+
+test: $(INSTALLED) ## every test that needs no Docker; TESTS=tests/signals for some of them
+	@exec $(PY) -m pytest $(TESTS)
+
+check: $(INSTALLED) ## format, lint, types, import contracts, migrations, generated files
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports --no-cache
+	@$(PY) -m deploy.local check-migrations
+	@$(PY) -m shared.events.asyncapi --check docs/asyncapi.json
+
+format: $(INSTALLED) ## put the code into the agreed format
+	@$(PY) -m ruff check --fix-only --quiet .
+	@$(PY) -m ruff format .
+
+bench: $(INSTALLED) ## the benchmarks, each with its limit in the same run; BENCH=ingest for one of them
+	@exec $(PY) -m benchmarks $(BENCH)
+
+##@ Environment
+
+install: $(INSTALLED) ## make the virtual environment; every other target does it when it is needed
+
+lock: $(INSTALLED) ## pin all dependencies anew: requirements.lock, requirements-uv.lock, Kafka's JARs
+	@$(UV); set -e; \
+	"$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --upgrade --extra local --extra dev --output-file requirements.lock pyproject.toml; \
+	echo "# Installs everything else where the machine has no uv of its own. Made by make lock." > requirements-uv.lock; \
+	echo uv | "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --upgrade - >> requirements-uv.lock
+	@$(PY) -m deploy.local.jars
+
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The machine's uv, or the one in the environment; and the package index that pip is told of, which uv does not read.
+UV = uv=$$(command -v uv || echo "$(VENV)/bin/uv"); \
+	index=$${PIP_INDEX_URL:-$$($(PY) -m pip config get global.index-url 2>/dev/null || true)}; \
+	if [ -n "$$index" ] && [ -z "$${UV_DEFAULT_INDEX:-}" ]; then export UV_DEFAULT_INDEX="$$index"; fi
+
+# The stamp is written last, so that an installation that failed or was interrupted is done again.
+$(INSTALLED): requirements.lock requirements-uv.lock
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python"; exit 1; }
+	@rm -f $@
+	@$(PY) -m pip --version >/dev/null 2>&1 || { echo "Making $(VENV)"; rm -rf $(VENV); "$(PYTHON)" -m venv $(VENV); }
+	@command -v uv >/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@echo "Installing the pinned dependencies into $(VENV)"
+	@$(UV); "$$uv" pip install --quiet --python $(PY) --require-hashes -r requirements.lock
+	@touch $@
