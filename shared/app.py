@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import errors, telemetry
+from shared import auth, errors, telemetry
 from shared.access import Access, AccessLoader
 from shared.db import create_engine, create_session_maker
 from shared.kafka import Consumers, Subscription
@@ -91,6 +91,7 @@ def create_app(
     app.state.name = name
     app.add_middleware(telemetry.RequestContext)
     errors.install(app)
+    auth.install(app)
     app.include_router(_operations)
     for router in routers:
         app.include_router(router)
