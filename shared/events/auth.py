@@ -26,40 +26,40 @@ class Revocation(Struct, frozen=True, kw_only=True):
 class UserState(Struct, frozen=True, kw_only=True):
     """A user after the change, with the revocations still in force. The address is not passed on in full."""
 
-    user_id: UUID
-    name: str
-    role: UserRole
-    is_active: bool
-    revocations: list[Revocation]
+    user_id: Annotated[UUID, Meta(description="The user.")]
+    name: Annotated[str, Meta(description="The name at that time.")]
+    role: Annotated[UserRole, Meta(description="Role for authorization.")]
+    is_active: Annotated[bool, Meta(description="Whether the account may be used.")]
+    revocations: Annotated[list[Revocation], Meta(description="Those still in force.")]
 
 
 class UserChanged(Struct, frozen=True, kw_only=True):
     """A user's state and the names of the fields that differ from before."""
 
-    user: UserState
-    changed: list[str] = []
+    user: Annotated[UserState, Meta(description="The user after the change.")]
+    changed: Annotated[list[str], Meta(description="Names of the fields that differ from the state before.")] = []
 
 
 class SessionsRevoked(Struct, frozen=True, kw_only=True):
     """Sessions of a user ended before their time."""
 
-    user: UserState
-    session_ids: list[UUID]
+    user: Annotated[UserState, Meta(description="The user after the change.")]
+    session_ids: Annotated[list[UUID], Meta(description="The sessions that ended.")]
     reason: Annotated[str, Meta(description="logout, password_changed, revoked, deactivated or refresh_reused.")]
 
 
 class LoginSucceeded(Struct, frozen=True, kw_only=True):
     """A session began."""
 
-    user: UserState
-    session_id: UUID
+    user: Annotated[UserState, Meta(description="The user after the change.")]
+    session_id: Annotated[UUID, Meta(description="The session.")]
     address: Annotated[str | None, Meta(description="The client's address as the gateway saw it.")]
 
 
 class LoginFailed(Struct, frozen=True, kw_only=True):
     """A login was refused. The subject is the user's id, or derived from the address for an unknown one."""
 
-    known_user: bool
+    known_user: Annotated[bool, Meta(description="Whether there is such an account.")]
     reason: Annotated[str, Meta(description="unknown, password, inactive or throttled.")]
     address: Annotated[str | None, Meta(description="The client's address as the gateway saw it.")]
 
@@ -67,15 +67,15 @@ class LoginFailed(Struct, frozen=True, kw_only=True):
 class RefreshReused(Struct, frozen=True, kw_only=True):
     """A refresh token came a second time: its whole session was revoked."""
 
-    user: UserState
-    session_id: UUID
-    address: str | None
+    user: Annotated[UserState, Meta(description="The user after the change.")]
+    session_id: Annotated[UUID, Meta(description="The session.")]
+    address: Annotated[str | None, Meta(description="The client's address as the gateway saw it.")]
 
 
 class VerificationKey(Struct, frozen=True, kw_only=True):
     """A public key that verifies access tokens."""
 
-    kid: str
+    kid: Annotated[str, Meta(description="Key id.")]
     public_jwk: Annotated[dict[str, str], Meta(description="RFC 7517, public members only.")]
     not_after: Annotated[Moment | None, Meta(description="Tokens signed with it have all expired by then; null: open.")]
 
@@ -83,7 +83,7 @@ class VerificationKey(Struct, frozen=True, kw_only=True):
 class KeyRotated(Struct, frozen=True, kw_only=True):
     """Every key that verifies tokens from now on; keys that are not listed are gone."""
 
-    keys: list[VerificationKey]
+    keys: Annotated[list[VerificationKey], Meta(description="All keys in force.")]
 
 
 def _event(name: str, data: type[Struct], when: str, **more: Any) -> EventType:

@@ -39,12 +39,12 @@ class PeerPeriod(Struct, frozen=True):
     """The distribution of the peers' raw values in one month."""
 
     period: Period
-    p10: float | None = None
-    p25: float | None = None
-    p50: float | None = None
-    p75: float | None = None
-    p90: float | None = None
-    mean: float | None = None
+    p10: Annotated[float | None, Meta(description="10th percentile.")] = None
+    p25: Annotated[float | None, Meta(description="25th percentile.")] = None
+    p50: Annotated[float | None, Meta(description="Median.")] = None
+    p75: Annotated[float | None, Meta(description="75th percentile.")] = None
+    p90: Annotated[float | None, Meta(description="90th percentile.")] = None
+    mean: Annotated[float | None, Meta(description="Mean.")] = None
     std: Annotated[float, Meta(ge=0, description="Sample standard deviation, n - 1.")] | None = None
     n: Annotated[Count, Meta(description="How many peers.")] | None = None
 
@@ -70,17 +70,17 @@ class ClassificationInputs(Struct, frozen=True):
 class SeverityRefinement(Struct, frozen=True):
     """One adjustment of the base severity."""
 
-    factor: str
-    adjustment: int
-    reason: str
+    factor: Annotated[str, Meta(description="What was looked at.")]
+    adjustment: Annotated[int, Meta(description="Points added.")]
+    reason: Annotated[str, Meta(description="In words.")]
 
 
 class SeverityCalculation(Struct, frozen=True):
     """How the severity came about; base and adjustments add up to the final severity."""
 
-    base_severity: int
-    refinements: list[SeverityRefinement]
-    final_severity: int
+    base_severity: Annotated[int, Meta(description="Floor of the middle of the type's range.")]
+    refinements: Annotated[list[SeverityRefinement], Meta(description="In the order of the rules.")]
+    final_severity: Annotated[int, Meta(description="Base and adjustments added up.")]
 
 
 class EngineSignal(Struct, frozen=True, kw_only=True):
@@ -136,8 +136,12 @@ class EngineSignal(Struct, frozen=True, kw_only=True):
         Annotated[list[TimelinePoint], Meta(description="Monthly values, oldest first, each month once.")] | None
     ) = None
     trend_direction: Annotated[str, _text("increasing, decreasing or stable.", 20)] | None = None
-    metadata_per_period: list[PeriodFigures] | None = None
-    peer_percentile_trends: list[PeerPeriod] | None = None
+    metadata_per_period: Annotated[
+        list[PeriodFigures] | None, Meta(description="Breakdown per month, oldest first, each month once.")
+    ] = None
+    peer_percentile_trends: Annotated[
+        list[PeerPeriod] | None, Meta(description="The peers' distribution, oldest first, each month once.")
+    ] = None
 
     annual_excess_cost: Annotated[float, Meta(description="NUMERIC(12,2).")] | None = None
     excess_los_days: Annotated[float, Meta(description="NUMERIC(10,2).")] | None = None
@@ -160,8 +164,12 @@ class EngineInsight(Struct, frozen=True, kw_only=True):
     canonical_node_id: Annotated[str, _text("Source node in the insight graph.", 255, 1)]
     metric_id: Annotated[str, _text("Metric identifier.", 100, 1)]
     facility_id: Annotated[str, _text("Medicare id or facility code.", 50, 1)] | None = None
-    entity_dimensions: dict[str, str] | None = None
-    entity_dimensions_hash: Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{32}$")] | None = None
+    entity_dimensions: Annotated[
+        dict[str, str] | None, Meta(description="The slice of the facility; none and {} are the facility itself.")
+    ] = None
+    entity_dimensions_hash: (
+        Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{32}$", description="MD5 of the dimensions, taken as given.")] | None
+    ) = None
     title: Annotated[str, _text("One line.", 255, 1)]
     text: Annotated[str, Meta(min_length=1, description="The insight.")]
     confidence: Annotated[float, Meta(ge=0, le=1, description="0 to 1.")]

@@ -15,10 +15,10 @@ _REJECTION_NAMESPACE: Final = UUID("5d1b1a60-3b53-5a0e-8a6f-0f6d6a0f3c52")
 class MessageRejected(Struct, frozen=True, kw_only=True):
     """A message that went to the dead-letter topic, and where it stood."""
 
-    consumer_group: str
-    topic: str
-    partition: int
-    offset: int
+    consumer_group: Annotated[str, Meta(description="Who rejected it.")]
+    topic: Annotated[str, Meta(description="Where it stood.")]
+    partition: Annotated[int, Meta(description="Where it stood.")]
+    offset: Annotated[int, Meta(description="Where it stood.")]
     code: Annotated[str, Meta(description="A stable word to filter by.")]
     detail: Annotated[str, Meta(description="One sentence for the person who looks into it.")]
     size: Annotated[int, Meta(description="Bytes of the message's value.")]

@@ -38,120 +38,120 @@ class AssignmentReason(StrEnum):
 class Person(Struct, frozen=True):
     """A user with the name that they had at that time."""
 
-    user_id: UUID
-    name: str
+    user_id: Annotated[UUID, Meta(description="The user.")]
+    name: Annotated[str, Meta(description="The name at that time.")]
 
 
 class AssignmentState(Struct, frozen=True, kw_only=True):
     """The workflow state of a signal after the change."""
 
-    assignment_id: UUID
-    signal_id: UUID
-    entity_id: UUID
-    status: AssignmentStatus
-    assignee: Person | None
-    assigner: Person | None
-    role_type: RoleType | None
-    notes: str | None
-    resolution_notes: str | None
-    resolution_reason: str | None = None
-    resolved_by: Person | None = None
-    assigned_at: Moment | None = None
-    started_at: Moment | None = None
-    resolved_at: Moment | None = None
-    closed_at: Moment | None = None
-    due_at: Moment | None = None
-    snoozed_until: Moment | None = None
+    assignment_id: Annotated[UUID, Meta(description="The assignment.")]
+    signal_id: Annotated[UUID, Meta(description="The signal.")]
+    entity_id: Annotated[UUID, Meta(description="What is watched; the same for all its detections.")]
+    status: Annotated[AssignmentStatus, Meta(description="Workflow status.")]
+    assignee: Annotated[Person | None, Meta(description="Who works on it.")]
+    assigner: Annotated[Person | None, Meta(description="Who assigned it.")]
+    role_type: Annotated[RoleType | None, Meta(description="The role in which it was assigned.")]
+    notes: Annotated[str | None, Meta(description="What was said with the change.")]
+    resolution_notes: Annotated[str | None, Meta(description="What was done about it.")]
+    resolution_reason: Annotated[str | None, Meta(description="Why it was resolved, of a closed list.")] = None
+    resolved_by: Annotated[Person | None, Meta(description="Who resolved it last.")] = None
+    assigned_at: Annotated[Moment | None, Meta(description="When it was assigned.")] = None
+    started_at: Annotated[Moment | None, Meta(description="When work began.")] = None
+    resolved_at: Annotated[Moment | None, Meta(description="When it was resolved.")] = None
+    closed_at: Annotated[Moment | None, Meta(description="When it was closed.")] = None
+    due_at: Annotated[Moment | None, Meta(description="When it is due.")] = None
+    snoozed_until: Annotated[Moment | None, Meta(description="Until when it is put aside.")] = None
 
 
 class SignalLabel(Struct, frozen=True, kw_only=True):
     """What the feed calls the signal, as the names stood at that time."""
 
-    facility: str
-    metric_id: str
-    description: str
-    severity: int
+    facility: Annotated[str, Meta(description="Facility name.")]
+    metric_id: Annotated[str, Meta(description="Metric identifier.")]
+    description: Annotated[str, Meta(description="What was found, for a person to read.")]
+    severity: Annotated[int, Meta(description="0 to 100.")]
 
 
 class AssignmentChanged(Struct, frozen=True, kw_only=True):
     """The assignment after a change of people or place in the chain of detections."""
 
-    assignment: AssignmentState
-    label: SignalLabel
-    reason: AssignmentReason
-    previous_assignee: Person | None = None
+    assignment: Annotated[AssignmentState, Meta(description="The assignment after the change.")]
+    label: Annotated[SignalLabel, Meta(description="What the feed calls the signal.")]
+    reason: Annotated[AssignmentReason, Meta(description="Why it came about.")]
+    previous_assignee: Annotated[Person | None, Meta(description="Who had it before.")] = None
     superseded_signal_id: Annotated[
         UUID | None, Meta(description="The older detection that the assignment was carried over from.")
     ] = None
-    changed: list[str] = []
+    changed: Annotated[list[str], Meta(description="Names of the fields that differ from the state before.")] = []
 
 
 class StatusChanged(Struct, frozen=True, kw_only=True):
     """A transition of the workflow status."""
 
-    assignment: AssignmentState
-    label: SignalLabel
-    from_status: AssignmentStatus
-    to_status: AssignmentStatus
-    notes: str | None = None
-    changed: list[str] = []
+    assignment: Annotated[AssignmentState, Meta(description="The assignment after the change.")]
+    label: Annotated[SignalLabel, Meta(description="What the feed calls the signal.")]
+    from_status: Annotated[AssignmentStatus, Meta(description="Status before.")]
+    to_status: Annotated[AssignmentStatus, Meta(description="Status after.")]
+    notes: Annotated[str | None, Meta(description="What was said with the change.")] = None
+    changed: Annotated[list[str], Meta(description="Names of the fields that differ from the state before.")] = []
 
 
 class SignalReopened(Struct, frozen=True, kw_only=True):
     """A detection after the entity's last signal was closed: it starts as new."""
 
-    signal_id: UUID
-    entity_id: UUID
-    label: SignalLabel
+    signal_id: Annotated[UUID, Meta(description="The signal.")]
+    entity_id: Annotated[UUID, Meta(description="What is watched; the same for all its detections.")]
+    label: Annotated[SignalLabel, Meta(description="What the feed calls the signal.")]
     closed_signal_id: Annotated[UUID, Meta(description="The entity's signal that was closed before.")]
-    closed_at: Moment
+    closed_at: Annotated[Moment, Meta(description="When it was closed.")]
 
 
 class CommentAdded(Struct, frozen=True, kw_only=True):
     """A comment of a user on a signal."""
 
-    signal_id: UUID
-    entity_id: UUID
-    label: SignalLabel
-    comment_id: UUID
-    text: str
-    author: Person
+    signal_id: Annotated[UUID, Meta(description="The signal.")]
+    entity_id: Annotated[UUID, Meta(description="What is watched; the same for all its detections.")]
+    label: Annotated[SignalLabel, Meta(description="What the feed calls the signal.")]
+    comment_id: Annotated[UUID, Meta(description="The comment.")]
+    text: Annotated[str, Meta(description="The text.")]
+    author: Annotated[Person, Meta(description="Who wrote it.")]
 
 
 class InterventionState(Struct, frozen=True, kw_only=True):
     """An intervention on a signal and, once measured, what came of it."""
 
-    intervention_id: UUID
-    signal_id: UUID
-    entity_id: UUID
-    label: SignalLabel
-    kind: str
-    title: str
-    started_at: Moment
-    window_ends_at: Moment | None = None
-    value_before: float | None = None
-    value_after: float | None = None
-    outcome: str | None = None
+    intervention_id: Annotated[UUID, Meta(description="The intervention.")]
+    signal_id: Annotated[UUID, Meta(description="The signal.")]
+    entity_id: Annotated[UUID, Meta(description="What is watched; the same for all its detections.")]
+    label: Annotated[SignalLabel, Meta(description="What the feed calls the signal.")]
+    kind: Annotated[str, Meta(description="playbook, protocol_change, staffing, education or ai_agent.")]
+    title: Annotated[str, Meta(description="One line.")]
+    started_at: Annotated[Moment, Meta(description="When work began.")]
+    window_ends_at: Annotated[Moment | None, Meta(description="When its outcome is measured.")] = None
+    value_before: Annotated[float | None, Meta(description="The metric before it began.")] = None
+    value_after: Annotated[float | None, Meta(description="The metric after it.")] = None
+    outcome: Annotated[str | None, Meta(description="improved, unchanged or worsened.")] = None
 
 
 class RuleChanged(Struct, frozen=True, kw_only=True):
     """An ownership rule after a change; the subject is the rule's id."""
 
-    rule_id: UUID
-    version: int
-    position: int
-    enabled: bool
-    deleted: bool
-    domain: SignalDomain | None
-    facility: str | None
-    system_name: str | None
-    service_line: str | None
-    metric_id: str | None
-    signal_type: SignalType | None
-    minimum_severity: int | None
-    assignee_id: UUID
-    role_type: RoleType
-    changed: list[str] = []
+    rule_id: Annotated[UUID, Meta(description="The rule.")]
+    version: Annotated[int, Meta(description="Counts up with every change.")]
+    position: Annotated[int, Meta(description="Rules are tried in this order.")]
+    enabled: Annotated[bool, Meta(description="Whether it is applied.")]
+    deleted: Annotated[bool, Meta(description="Whether it is gone.")]
+    domain: Annotated[SignalDomain | None, Meta(description="Quality domain.")]
+    facility: Annotated[str | None, Meta(description="Facility name.")]
+    system_name: Annotated[str | None, Meta(description="Health system name.")]
+    service_line: Annotated[str | None, Meta(description="Primary service line.")]
+    metric_id: Annotated[str | None, Meta(description="Metric identifier.")]
+    signal_type: Annotated[SignalType | None, Meta(description="Matches this type only.")]
+    minimum_severity: Annotated[int | None, Meta(description="Matches from this severity on.")]
+    assignee_id: Annotated[UUID, Meta(description="Who gets what it matches.")]
+    role_type: Annotated[RoleType, Meta(description="The role in which it was assigned.")]
+    changed: Annotated[list[str], Meta(description="Names of the fields that differ from the state before.")] = []
 
 
 def _event(name: str, data: type[Struct], when: str, **more: Any) -> EventType:
