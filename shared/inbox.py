@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.telemetry import logger
 
-Message: TypeAlias = "ConsumerRecord[bytes, bytes]"
+Message: TypeAlias = ConsumerRecord[bytes, bytes]
 
 _CREATE = text(
     """

@@ -126,7 +126,7 @@ async def _count(session: AsyncSession, subjects: list[UUID]) -> dict[UUID, int]
         _COUNT, {"subjects": [subject for subject, _ in counts], "counts": [count for _, count in counts]}
     )
     reserved = dict(counts)
-    return {subject: last - reserved[subject] + 1 for subject, last in result.tuples()}
+    return {subject: last - reserved[subject] + 1 for subject, last in result}
 
 
 async def _insert(

@@ -80,7 +80,7 @@ class Relay:
         )
         try:
             await connection.add_listener(CHANNEL, self._on_notify)
-            # An advisory lock tells nobody when it is released: asking again is the way to wait without a blocked query.
+            # An advisory lock tells nobody when it is released: ask again, rather than block a query for ever.
             while not await connection.fetchval(_TRY_LOCK):  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_SECONDS)
             # A producer made anew each time: one with idempotence can stay dead after a failure (aiokafka#1017).

@@ -35,6 +35,34 @@ class AssignmentReason(StrEnum):
     WOKEN = "woken"
 
 
+class ResolutionReason(StrEnum):
+    """Why a signal was resolved."""
+
+    IMPROVED = "improved"
+    DATA_QUALITY = "data_quality"
+    ACCEPTED_RISK = "accepted_risk"
+    DUPLICATE = "duplicate"
+    NOT_ACTIONABLE = "not_actionable"
+
+
+class InterventionKind(StrEnum):
+    """What sort of thing was done about a signal."""
+
+    PLAYBOOK = "playbook"
+    PROTOCOL_CHANGE = "protocol_change"
+    STAFFING = "staffing"
+    EDUCATION = "education"
+    AI_AGENT = "ai_agent"
+
+
+class InterventionOutcome(StrEnum):
+    """What became of the metric after an intervention, in the direction that is better for it."""
+
+    IMPROVED = "improved"
+    UNCHANGED = "unchanged"
+    WORSENED = "worsened"
+
+
 class Person(Struct, frozen=True):
     """A user with the name that they had at that time."""
 
@@ -52,9 +80,9 @@ class AssignmentState(Struct, frozen=True, kw_only=True):
     assignee: Annotated[Person | None, Meta(description="Who works on it.")]
     assigner: Annotated[Person | None, Meta(description="Who assigned it.")]
     role_type: Annotated[RoleType | None, Meta(description="The role in which it was assigned.")]
-    notes: Annotated[str | None, Meta(description="What was said with the change.")]
+    notes: Annotated[str | None, Meta(description="What was said when it was assigned.")]
     resolution_notes: Annotated[str | None, Meta(description="What was done about it.")]
-    resolution_reason: Annotated[str | None, Meta(description="Why it was resolved, of a closed list.")] = None
+    resolution_reason: Annotated[ResolutionReason | None, Meta(description="Why it was resolved.")] = None
     resolved_by: Annotated[Person | None, Meta(description="Who resolved it last.")] = None
     assigned_at: Annotated[Moment | None, Meta(description="When it was assigned.")] = None
     started_at: Annotated[Moment | None, Meta(description="When work began.")] = None
@@ -125,13 +153,13 @@ class InterventionState(Struct, frozen=True, kw_only=True):
     signal_id: Annotated[UUID, Meta(description="The signal.")]
     entity_id: Annotated[UUID, Meta(description="What is watched; the same for all its detections.")]
     label: Annotated[SignalLabel, Meta(description="What the feed calls the signal.")]
-    kind: Annotated[str, Meta(description="playbook, protocol_change, staffing, education or ai_agent.")]
+    kind: Annotated[InterventionKind, Meta(description="What sort of thing was done.")]
     title: Annotated[str, Meta(description="One line.")]
-    started_at: Annotated[Moment, Meta(description="When work began.")]
+    started_at: Annotated[Moment, Meta(description="When it began.")]
     window_ends_at: Annotated[Moment | None, Meta(description="When its outcome is measured.")] = None
     value_before: Annotated[float | None, Meta(description="The metric before it began.")] = None
     value_after: Annotated[float | None, Meta(description="The metric after it.")] = None
-    outcome: Annotated[str | None, Meta(description="improved, unchanged or worsened.")] = None
+    outcome: Annotated[InterventionOutcome | None, Meta(description="What came of it.")] = None
 
 
 class RuleChanged(Struct, frozen=True, kw_only=True):

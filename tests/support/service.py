@@ -105,7 +105,7 @@ class ServiceUnderTest:
         """The events in the outbox, in its order; of one type only where it is named (`signal.detected`)."""
         async with self.session_maker() as session:
             rows = await session.execute(text("SELECT value FROM outbox WHERE headers IS NULL ORDER BY id"))
-            events = [envelope.decode(bytes(value)) for (value,) in rows.tuples()]
+            events = [envelope.decode(bytes(value)) for (value,) in rows]
         return [event for event in events if event_type is None or event.type.startswith(f"compass.{event_type}.v")]
 
     async def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -150,7 +150,7 @@ def service_settings(
         environment="local",
         database_url=database_url,
         kafka_bootstrap_servers=kafka,
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 

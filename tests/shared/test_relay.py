@@ -1,0 +1,144 @@
+"""The relay against real PostgreSQL and real Kafka: all, in order, however often something is away."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from deploy.local.kafka import EmbeddedKafka
+from shared import outbox
+from shared.db import SessionMaker
+from shared.inbox import Message
+from shared.relay import Relay
+from shared.settings import ServiceSettings
+from tests.shared.conftest import SCHEMA, make_topic
+from tests.support.eventually import eventually
+
+Query = Callable[..., Awaitable[list[Any]]]
+
+
+@pytest.fixture
+async def topic(kafka: EmbeddedKafka) -> str:
+    name = f"relay-{uuid4().hex[:8]}"
+    await make_topic(kafka, name)
+    return name
+
+
+@asynccontextmanager
+async def relaying(settings: ServiceSettings, kafka: EmbeddedKafka, count: int = 1) -> AsyncIterator[None]:
+    here = settings.model_copy(update={"kafka_bootstrap_servers": kafka.bootstrap_servers, "outbox_batch_size": 200})
+    tasks = [asyncio.create_task(Relay(here, SCHEMA).run()) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def publish(session_maker: SessionMaker, topic: str, numbers: range, keys: int = 20) -> None:
+    rows = [
+        outbox.RawMessage(topic, b"key-%d" % (number % keys), b"%d" % number, [("number", b"%d" % number)])
+        for number in numbers
+    ]
+    async with session_maker() as session, session.begin():
+        await outbox.publish_raw(session, rows)
+
+
+async def consume(kafka: EmbeddedKafka, topic: str, count: int, seconds: float = 30) -> list[Message]:
+    """At least `count` messages of a topic, and whatever stands behind them by then."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
+    await consumer.start()
+    found: list[Message] = []
+    deadline = monotonic() + seconds
+    try:
+        while len(found) < count and monotonic() < deadline:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found.extend(records)
+        for records in (await consumer.getmany(timeout_ms=500)).values():
+            found.extend(records)
+    finally:
+        await consumer.stop()
+    return found
+
+
+def first_seen_in_order(messages: list[Message], count: int) -> None:
+    """Every number is there, and each key's numbers first appear in order; repeated deliveries are allowed."""
+    by_key: dict[bytes, list[int]] = defaultdict(list)
+    for message in messages:
+        by_key[message.key].append(int(message.value))
+    seen: set[int] = set()
+    for numbers in by_key.values():
+        firsts = list(dict.fromkeys(numbers))
+        assert firsts == sorted(firsts)
+        seen.update(firsts)
+    assert seen == set(range(count))
+
+
+async def test_all_is_relayed_in_order_and_deleted(
+    settings: ServiceSettings, kafka: EmbeddedKafka, topic: str, session_maker: SessionMaker, query: Query
+) -> None:
+    await publish(session_maker, topic, range(3000))
+    async with relaying(settings, kafka):
+        messages = await consume(kafka, topic, 3000)
+        await eventually(lambda: query("SELECT 1 FROM outbox LIMIT 1"), lambda rows: not rows)
+    assert len(messages) == 3000
+    first_seen_in_order(messages, 3000)
+    assert messages[0].headers == (("number", messages[0].value),)
+
+
+async def test_a_commit_wakes_the_relay(
+    settings: ServiceSettings, kafka: EmbeddedKafka, topic: str, session_maker: SessionMaker, query: Query
+) -> None:
+    async with relaying(settings, kafka):
+        await publish(session_maker, topic, range(1))
+        await eventually(lambda: query("SELECT 1 FROM outbox LIMIT 1"), lambda rows: not rows)
+        # Each message would wait for the next poll, a second on average half away, if nothing woke the relay.
+        started = monotonic()
+        for number in range(1, 11):
+            await publish(session_maker, topic, range(number, number + 1))
+            await eventually(lambda: query("SELECT 1 FROM outbox LIMIT 1"), lambda rows: not rows, every=0.005)
+        assert monotonic() - started < 4
+
+
+async def test_of_two_relays_one_is_active_and_the_other_takes_over(
+    settings: ServiceSettings, kafka: EmbeddedKafka, topic: str, session_maker: SessionMaker, query: Query
+) -> None:
+    held = """SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
+              AND classid = hashtext('compass.outbox')::bit(32)::bigint::oid"""
+    async with relaying(settings, kafka, count=3):
+        for start in range(0, 4000, 400):
+            await publish(session_maker, topic, range(start, start + 400))
+            # The active relay's connection is cut: its lock goes with it, and another goes on.
+            await query(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <> :me "
+                "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+                me=0,
+            )
+            await eventually(lambda: query(held), lambda rows: rows[0][0] <= 1)
+        messages = await consume(kafka, topic, 4000)
+        await eventually(lambda: query("SELECT 1 FROM outbox LIMIT 1"), lambda rows: not rows)
+    first_seen_in_order(messages, 4000)
+
+
+async def test_nothing_is_lost_while_kafka_is_away(
+    settings: ServiceSettings, kafka: EmbeddedKafka, topic: str, session_maker: SessionMaker, query: Query
+) -> None:
+    async with relaying(settings, kafka):
+        await publish(session_maker, topic, range(500))
+        await eventually(lambda: query("SELECT 1 FROM outbox LIMIT 1"), lambda rows: not rows)
+        await asyncio.to_thread(kafka.kill)
+        try:
+            await publish(session_maker, topic, range(500, 1000))
+        finally:
+            await asyncio.to_thread(kafka.start)
+        await publish(session_maker, topic, range(1000, 1500))
+        await eventually(lambda: query("SELECT 1 FROM outbox LIMIT 1"), lambda rows: not rows, seconds=60)
+    first_seen_in_order(await consume(kafka, topic, 1500), 1500)
