@@ -1,0 +1,190 @@
+"""The activity service's tables: the feed, who has read it, the audit log and what guards it.
+
+Both positions count from 1 without gaps in the order of commit, because whoever appends holds the one row of
+`audit_head`: once position N is visible, so is everything before it. That is what makes unread counts a subtraction
+and lets a reader resume after N.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    DateTime,
+    Enum,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    false,
+    func,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.db import declarative_base
+from shared.events.vocabulary import ActivityEventType
+from shared.tables import ACCESS_TABLES, CONSUMER_TABLES, PRODUCER_TABLES
+
+Base: Any = declarative_base(PRODUCER_TABLES, CONSUMER_TABLES, ACCESS_TABLES)
+
+_FEED_TYPE = Enum(
+    ActivityEventType,
+    name="activity_event_type",
+    values_callable=lambda members: [member.value for member in members],
+)
+
+
+class ActivityEvent(Base):
+    """One event as the feed shows it; made from its row in the audit log, and can be made again from it."""
+
+    __tablename__ = "activity_events"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, server_default=func.gen_random_uuid(), comment="Event id.")
+    event_type: Mapped[ActivityEventType] = mapped_column(_FEED_TYPE, nullable=False)
+    signal_id: Mapped[UUID | None] = mapped_column(Uuid)
+    user_id: Mapped[UUID | None] = mapped_column(Uuid, comment="Who did it; NULL for the system.")
+    payload: Mapped[Any] = mapped_column(JSONB, nullable=False, comment="The event's data, as its producer sent it.")
+    read: Mapped[bool] = mapped_column(
+        Boolean, nullable=False, server_default=false(), comment="Whether any user has read it."
+    )
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False, comment="When it happened.")
+    position: Mapped[int] = mapped_column(BigInteger, nullable=False, comment="1..N in the order of commit.")
+    source: Mapped[str] = mapped_column(String(255), nullable=False)
+    subject: Mapped[UUID] = mapped_column(Uuid, nullable=False)
+    sequence: Mapped[int] = mapped_column(Integer, nullable=False, comment="Per source and subject, from 1.")
+    type: Mapped[str] = mapped_column(String(255), nullable=False, comment="The CloudEvents type.")
+    summary: Mapped[str | None] = mapped_column(Text, comment="The producer's sentence.")
+    correlation_id: Mapped[str | None] = mapped_column(Text, comment="Joins what one request or batch caused.")
+
+    __table_args__ = (
+        UniqueConstraint("position"),
+        Index("ix_activity_events_unread", "read", "created_at", postgresql_where=text("read = FALSE")),
+        Index("ix_activity_events_created_at_id", "created_at", "id"),
+        Index("ix_activity_events_signal_id", "signal_id", "created_at", "id"),
+        Index("ix_activity_events_event_type", "event_type", "created_at", "id"),
+        # What the system does, which is most of it, costs this index nothing.
+        Index(
+            "ix_activity_events_user_id",
+            "user_id",
+            "created_at",
+            "id",
+            postgresql_where=text("user_id IS NOT NULL"),
+        ),
+    )
+
+
+class AuditEntry(Base):
+    """One event of any service, whole. Rows are only ever added: by privilege, and by trigger for everybody."""
+
+    __tablename__ = "audit_log"
+
+    position: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, autoincrement=False, comment="1..N in the order of commit."
+    )
+    event_id: Mapped[UUID] = mapped_column(Uuid, nullable=False)
+    topic: Mapped[str] = mapped_column(String(249), nullable=False)
+    source: Mapped[str] = mapped_column(String(255), nullable=False)
+    subject: Mapped[UUID] = mapped_column(Uuid, nullable=False)
+    sequence: Mapped[int] = mapped_column(Integer, nullable=False, comment="Per source and subject, from 1.")
+    type: Mapped[str] = mapped_column(String(255), nullable=False)
+    time: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False, comment="When it happened.")
+    actor_id: Mapped[UUID | None] = mapped_column(Uuid)
+    feed_type: Mapped[str | None] = mapped_column(Text, comment="As the producer said, known here or not.")
+    recorded_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False)
+    envelope: Mapped[Any] = mapped_column(JSONB, nullable=False, comment="The whole event.")
+    previous_hash: Mapped[bytes] = mapped_column(LargeBinary, nullable=False, comment="Of the row before.")
+    hash: Mapped[bytes] = mapped_column(
+        LargeBinary, nullable=False, comment="SHA-256 of previous_hash and this row's audit_content_v1."
+    )
+
+    __table_args__ = (
+        # The subject first: it also answers "the last sequence of this subject" and "all about this subject".
+        UniqueConstraint("subject", "source", "sequence"),
+        Index("ix_audit_log_type", "type", "position"),
+        Index("ix_audit_log_actor_id", "actor_id", "position", postgresql_where=text("actor_id IS NOT NULL")),
+        # Rows come roughly in the order of time: a block range index is enough and next to free.
+        Index("ix_audit_log_time", "time", postgresql_using="brin"),
+    )
+
+
+class AuditHead(Base):
+    """The end of the audit log and of the feed, in one row; whoever appends locks it."""
+
+    __tablename__ = "audit_head"
+
+    singleton: Mapped[bool] = mapped_column(Boolean, primary_key=True, server_default=true())
+    audit_position: Mapped[int] = mapped_column(BigInteger, nullable=False, server_default="0")
+    feed_position: Mapped[int] = mapped_column(BigInteger, nullable=False, server_default="0")
+    last_hash: Mapped[bytes] = mapped_column(LargeBinary, nullable=False, comment="32 zero bytes before the first row.")
+
+    __table_args__ = (CheckConstraint("singleton", name="one_row"),)
+
+
+class SequenceGap(Base):
+    """A run of sequence numbers of one subject that have not come, though a later one has."""
+
+    __tablename__ = "sequence_gaps"
+
+    source: Mapped[str] = mapped_column(String(255), primary_key=True)
+    subject: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    first: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    last: Mapped[int] = mapped_column(Integer, nullable=False)
+    noticed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False, server_default=func.now())
+
+    __table_args__ = (
+        CheckConstraint("first >= 1 AND first <= last", name="in_order"),
+        Index("ix_sequence_gaps_noticed_at", "noticed_at", "subject", "first"),
+    )
+
+
+class KnownUser(Base):
+    """A user's name from one of their events on: the feed shows the name that was valid when something happened."""
+
+    __tablename__ = "known_users"
+
+    user_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    sequence: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(Text, nullable=False)
+    since: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False)
+
+
+class FeedReadWatermark(Base):
+    """Up to which feed position a user has read everything."""
+
+    __tablename__ = "feed_read_watermarks"
+
+    user_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger, nullable=False)
+
+
+class FeedRead(Base):
+    """A single event that a user has read above their watermark."""
+
+    __tablename__ = "feed_reads"
+
+    user_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    event_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger, nullable=False, comment="The event's.")
+    read_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False, server_default=func.now())
+
+    __table_args__ = (Index("ix_feed_reads_user_id_position", "user_id", "position"),)
+
+
+class FeedReadSweep(Base):
+    """Up to which feed position `activity_events.read` follows the highest watermark of all users; one row."""
+
+    __tablename__ = "feed_read_sweep"
+
+    singleton: Mapped[bool] = mapped_column(Boolean, primary_key=True, server_default=true())
+    position: Mapped[int] = mapped_column(BigInteger, nullable=False, server_default="0")
+
+    __table_args__ = (CheckConstraint("singleton", name="one_row"),)
