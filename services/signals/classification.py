@@ -175,10 +175,12 @@ def _magnitude_level(z: float | None, t: IndicatorThresholds) -> str | None:
 
 
 def _trajectory_direction(s: float | None, t: IndicatorThresholds) -> str:
-    if s is None or t.improving_below <= s < t.stable_below:
+    if s is None:
         return "stable"
     if s < t.improving_below:
         return "rapidly_improving" if s < t.rapidly_improving_below else "improving"
+    if s < t.stable_below:
+        return "stable"
     return "worsening" if s < t.worsening_below else "rapidly_worsening"
 
 

@@ -124,6 +124,14 @@ def test_a_month_without_comparable_peers_is_skipped(peer: PeerPeriod) -> None:
     assert found.max_abs_deviation == pytest.approx(2.0)
 
 
+def test_peers_may_be_close_together() -> None:
+    timeline = [TimelinePoint(MONTHS[0], 0.1002)]
+    peers = [PeerPeriod(MONTHS[0], mean=0.1, std=0.0001)]
+    found = inputs_of(Figures(0.1, timeline=timeline, peer_trends=peers))
+    assert found.aggregate_zscore == pytest.approx(2.0)
+    assert single_zscore(Figures(0.1002, 0.1, 0.0001)) == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize("peer_trends", [[], [PeerPeriod(MONTHS[0], mean=0.1, std=0.0)]])
 @pytest.mark.parametrize("timeline", [[], [TimelinePoint(MONTHS[0], 0.2)]])
 def test_the_single_zscore_where_no_month_can_be_compared(
