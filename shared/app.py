@@ -89,8 +89,9 @@ def create_app(
     app.state.access = access
     app.state.consumers = consumers
     app.state.name = name
-    app.add_middleware(telemetry.RequestContext)
     errors.install(app)
+    # Added last, it stands outermost: what happens inside has the request's ids.
+    app.add_middleware(telemetry.RequestContext)
     auth.install(app)
     app.include_router(_operations)
     for router in routers:

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.db import is_transient
 
@@ -148,7 +149,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(UnexpectedFailures)
 
 
 async def _problem(request: Request, error: Exception) -> Response:
@@ -179,8 +180,38 @@ async def _http(request: Request, error: Exception) -> Response:
     return problem_response(request, status, code, str(error.detail), headers=error.headers)
 
 
-async def unavailable_or_internal(request: Request, error: Exception) -> Response:
-    """503 where the cause may pass (the database is away), else 500, with a log line that has the traceback."""
+class UnexpectedFailures:
+    """ASGI middleware that answers what no handler expected: 503 where the cause may pass, else 500.
+
+    It stands inside the request context, so that the answer and the log line have the request's ids; an exception
+    handler for `Exception` would run outside of every middleware.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. A failure after the answer has begun can only break the connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as error:
+            if started:
+                raise
+            response = _unavailable_or_internal(Request(scope), error)
+            await response(scope, receive, send)
+
+
+def _unavailable_or_internal(request: Request, error: Exception) -> Response:
     if is_transient(error):
         logger.warning("dependency away", path=request.url.path, error=repr(error))
         headers = {"retry-after": str(RETRY_AFTER_SECONDS)}
@@ -189,6 +220,3 @@ async def unavailable_or_internal(request: Request, error: Exception) -> Respons
     logger.error("unexpected failure", path=request.url.path, exc_info=error)
     detail = "The service failed unexpectedly. The request id helps to find out why."
     return problem_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
-
-
-_unexpected = unavailable_or_internal

@@ -10,12 +10,16 @@ from hashlib import md5
 from typing import Annotated, Final
 from uuid import UUID, uuid5
 
+import msgspec
 import rfc8785
 from msgspec import Meta, Struct
 
 from shared.events.vocabulary import MetricPolarity, SignalDomain, SignalType
 
 _ENTITY_NAMESPACE: Final = UUID("6a1c1f0e-52a7-5c58-9a43-0b6c7b1f9d10")
+_NO_DIMENSIONS_HASH: Final = md5(b"{}", usedforsecurity=False).hexdigest()
+
+_encode: Final = msgspec.json.Encoder().encode
 
 Period = Annotated[
     str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="A month, `YYYY-MM`.", examples=["2017-06"])
@@ -177,12 +181,13 @@ class EngineInsight(Struct, frozen=True, kw_only=True):
 
 def dimensions_hash(dimensions: dict[str, str] | None) -> str:
     """MD5, in 32 hex digits, of the dimensions as canonical JSON (RFC 8785); none and ``{}`` give the same."""
-    return md5(rfc8785.dumps(dimensions or {}), usedforsecurity=False).hexdigest()
+    return md5(rfc8785.dumps(dimensions), usedforsecurity=False).hexdigest() if dimensions else _NO_DIMENSIONS_HASH
 
 
 def entity_id(canonical_node_id: str, metric_id: str, facility_id: str | None, entity_dimensions_hash: str) -> UUID:
     """The id of what the engine watches: one metric of one slice of one facility at one node."""
-    name = rfc8785.dumps([canonical_node_id, metric_id, facility_id, entity_dimensions_hash])
+    # Compact JSON of a list of strings and null is canonical JSON (RFC 8785) as it is, at a fraction of the time.
+    name = _encode((canonical_node_id, metric_id, facility_id, entity_dimensions_hash))
     return uuid5(_ENTITY_NAMESPACE, name.decode())
 
 
