@@ -47,6 +47,8 @@ _STOP_SECONDS = 30.0
 class EmbeddedKafka:
     """One broker. Stopped or killed, it starts again on the same port with the same data."""
 
+    name = "kafka"
+
     def __init__(self, state_dir: Path, port: int, *, variable: str = "COMPASS_KAFKA_PORT"):
         self.state_dir = state_dir
         self.port = port
@@ -72,7 +74,7 @@ class EmbeddedKafka:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         java = [str(java_home() / "bin" / "java"), "-cp", kafka_class_path()]
-        process = ManagedProcess("kafka", self._command(java), self.state_dir)
+        process = ManagedProcess(self.name, self._command(java), self.state_dir)
         process.end_left_over()
         ports.require_free(self.port, "Kafka", self._variable)
         self._write_configuration()

@@ -1,7 +1,6 @@
 """Looking at ports before a server is started on them, so that a clash is named instead of timing out."""
 
 import socket
-import time
 
 from deploy.local.errors import StackError
 
@@ -21,7 +20,8 @@ def is_free(port: int) -> bool:
 
 def require_free(port: int, what: str, variable: str) -> None:
     """Raise StackError, naming the variable that moves `what` elsewhere, when something else listens on the port."""
-    if not is_free(port):
+    # A listener on all addresses does not keep macOS from listening on this one as well.
+    if accepts_connections(port) or not is_free(port):
         raise StackError(
             f"port {port} for {what} is in use by another program: stop that, or choose another port with {variable}"
         )
@@ -42,13 +42,3 @@ def free_port() -> int:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def wait_until_free(port: int, deadline_seconds: float) -> bool:
-    """Give a server that is just ending the time to let go of its port."""
-    deadline = time.monotonic() + deadline_seconds
-    while not is_free(port):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

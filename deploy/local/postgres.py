@@ -58,6 +58,8 @@ class EmbeddedPostgres:
     `durable=False` turns fsync off, for tests that prove nothing about crashes of the machine.
     """
 
+    name = "postgres"
+
     def __init__(self, state_dir: Path, port: int, *, durable: bool = True, variable: str = "COMPASS_POSTGRES_PORT"):
         self.state_dir = state_dir
         self.port = port
@@ -97,7 +99,7 @@ class EmbeddedPostgres:
         if self._process is not None and self._process.is_running:
             return
         place = prepare_place(self.state_dir)
-        process = ManagedProcess("postgres", self._command(place), self.state_dir)
+        process = ManagedProcess(self.name, self._command(place), self.state_dir)
         process.end_left_over()
         _clear_lock_file(place)
         ports.require_free(self.port, "PostgreSQL", self._variable)

@@ -204,7 +204,9 @@ def _watch(run_dir: Path) -> None:
 
 
 def release_guard(state_dir: Path) -> None:
-    """End the guard of a state directory whose processes have all been stopped."""
+    """End the guard of a state directory, unless a process there still needs it."""
+    if any((state_dir / "run").glob("*.json")):
+        return
     guard = _guards.pop(state_dir / "run", None)
     if guard is not None and guard.stdin is not None:
         guard.stdin.close()
