@@ -1,7 +1,7 @@
 """Keyset pages: a cursor names the last row seen by its sort key and id, so that no row is skipped or repeated."""
 
 import base64
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -38,10 +38,17 @@ def decode_cursor(cursor: str, key_type: Any) -> Any:
     except (ValueError, msgspec.DecodeError, RecursionError):
         raise _bad_cursor() from None
     for part in key if isinstance(key, tuple) else (key,):
-        # PostgreSQL stores neither a NUL nor a moment without an offset.
-        if (isinstance(part, str) and "\0" in part) or (isinstance(part, datetime) and part.tzinfo is None):
+        # PostgreSQL stores neither a NUL nor a moment without an offset, nor does UTC have one before the year 1.
+        if (isinstance(part, str) and "\0" in part) or (isinstance(part, datetime) and not _is_moment(part)):
             raise _bad_cursor()
     return key
+
+
+def _is_moment(value: datetime) -> bool:
+    try:
+        return value.tzinfo is not None and value.astimezone(UTC) is not None
+    except OverflowError:
+        return False
 
 
 def _bad_cursor() -> InvalidError:
