@@ -28,13 +28,18 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.db import declarative_base
 from shared.events.vocabulary import ActivityEventType
 from shared.tables import ACCESS_TABLES, CONSUMER_TABLES, PRODUCER_TABLES
 
-Base: Any = declarative_base(PRODUCER_TABLES, CONSUMER_TABLES, ACCESS_TABLES)
+
+class Base(DeclarativeBase):
+    """Beside the tables below: outbox, inbox, dead letters and what tells good tokens from bad."""
+
+    metadata = declarative_base(PRODUCER_TABLES, CONSUMER_TABLES, ACCESS_TABLES).metadata
+
 
 _FEED_TYPE = Enum(
     ActivityEventType,

@@ -1,0 +1,25 @@
+"""The activity service: what it consumes, what it serves, what it does beside."""
+
+from fastapi import FastAPI
+
+from services.activity import endpoints
+from services.activity.consumers import SUBSCRIPTIONS
+from services.activity.service_reads import follow_watermarks
+from services.activity.settings import ActivitySettings
+from shared.app import create_app, run
+
+
+def create(settings: ActivitySettings) -> FastAPI:
+    """Build the service."""
+    return create_app(
+        settings,
+        name="activity",
+        description="One feed of all that happens, and the audit log behind it.",
+        routers=[endpoints.router],
+        subscriptions=SUBSCRIPTIONS,
+        workers=[follow_watermarks],
+    )
+
+
+if __name__ == "__main__":
+    run(create, ActivitySettings, lambda settings: settings.activity_port)

@@ -1,0 +1,97 @@
+"""SQL of the feed: pages and counts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, FromClause, Row, Select, exists, func, literal, or_, select, tuple_, union_all
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.activity.models import ActivityEvent, FeedRead, KnownUser
+from services.activity.repository_filters import Columns, FeedFilters, conditions
+from services.activity.repository_reads import ReadState
+from shared.pagination import COUNT_CAP
+
+Place: TypeAlias = tuple[datetime, UUID]
+"""Where an event stands in the feed: (created_at, id)."""
+
+# Up to so many unread events, looking at all of them beats searching the feed, newest first, for the few.
+_FEW_UNREAD: Final = 5000
+
+_events: Final = ActivityEvent.__table__
+
+
+async def page(
+    session: AsyncSession, filters: FeedFilters, reads: ReadState, *, unread: bool, before: Place | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Events newest first, after the place ``before`` in that order; ``is_read`` is the caller's.
+
+    ``user_name`` is the name that the actor had then, or the first that became known.
+    """
+    if unread and reads.unread <= _FEW_UNREAD:
+        # The offset is a fence: without it the planner may search the whole feed from its end.
+        above = select(_events).where(_above_watermark(_events.c, reads)).offset(0).subquery()
+        candidates = _newest(above, filters, before, limit, unread_for=reads)
+    elif len(filters.event_types) > 1 and filters.signal_id is None:
+        # Each type has its index in the order of the feed; a rare type among frequent ones is found at once.
+        by_type = [replace(filters, event_types=(event_type,)) for event_type in filters.event_types]
+        parts = [_newest(_events, part, before, limit, unread_for=reads if unread else None) for part in by_type]
+        candidates = union_all(*(select(part.subquery()) for part in parts)).subquery().select()
+    else:
+        candidates = _newest(_events, filters, before, limit, unread_for=reads if unread else None)
+    found = candidates.subquery()
+    statement = (
+        select(found, or_(*_is_read(found.c, reads)).label("is_read"), _name(found.c).label("user_name"))
+        .order_by(found.c.created_at.desc(), found.c.id.desc())
+        .limit(limit)
+    )
+    return (await session.execute(statement)).all()
+
+
+async def count(session: AsyncSession, filters: FeedFilters, reads: ReadState, *, unread: bool) -> int:
+    """How many events there are, up to one more than the cap."""
+    if filters.none:
+        return min(reads.unread if unread else reads.head, COUNT_CAP + 1)
+    wanted = conditions(_events.c, filters)
+    if unread:
+        wanted += [_above_watermark(_events.c, reads), ~_read_singly(_events.c, reads)]
+    some = select(literal(1)).select_from(_events).where(*wanted).limit(COUNT_CAP + 1).subquery()
+    return (await session.execute(select(func.count()).select_from(some))).scalar_one()
+
+
+def _newest(
+    source: FromClause, filters: FeedFilters, before: Place | None, limit: int, *, unread_for: ReadState | None
+) -> Select[Any]:
+    wanted = conditions(source.c, filters)
+    if before is not None:
+        wanted.append(tuple_(source.c.created_at, source.c.id) < tuple_(literal(before[0]), literal(before[1])))
+    if unread_for is not None:
+        wanted += [_above_watermark(source.c, unread_for), ~_read_singly(source.c, unread_for)]
+    return select(source).where(*wanted).order_by(source.c.created_at.desc(), source.c.id.desc()).limit(limit)
+
+
+def _above_watermark(columns: Columns, reads: ReadState) -> ColumnElement[bool]:
+    # A range with two ends: the planner takes it for narrow even where it does not know the values.
+    above: ColumnElement[bool] = columns.position.between(reads.watermark + 1, reads.head)
+    return above
+
+
+def _read_singly(columns: Columns, reads: ReadState) -> ColumnElement[bool]:
+    return exists().where(FeedRead.user_id == reads.user_id, FeedRead.event_id == columns.id)
+
+
+def _is_read(columns: Columns, reads: ReadState) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return columns.position <= reads.watermark, _read_singly(columns, reads)
+
+
+def _name(columns: Columns) -> ColumnElement[str | None]:
+    distance = func.abs(func.extract("epoch", KnownUser.since - columns.created_at))
+    return (
+        select(KnownUser.name)
+        .where(KnownUser.user_id == columns.user_id)
+        .order_by(KnownUser.since > columns.created_at, distance)
+        .limit(1)
+        .scalar_subquery()
+    )

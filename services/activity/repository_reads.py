@@ -1,0 +1,117 @@
+"""SQL of what each user has read: a watermark, and single events above it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, CursorResult, exists, literal, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.activity.models import ActivityEvent, FeedRead
+from services.activity.repository_filters import FeedFilters, conditions
+
+_events: Final = ActivityEvent.__table__
+
+
+@dataclass(frozen=True, slots=True)
+class ReadState:
+    """How far a user has read, as of one moment. ``head`` is the position of the feed's last event."""
+
+    user_id: UUID
+    head: int
+    watermark: int
+    unread: int
+
+
+# One statement, one snapshot: the three numbers belong together.
+_STATE = text(
+    """
+    SELECT head.feed_position AS head, mark.position AS watermark,
+           head.feed_position - mark.position - (
+               SELECT count(*) FROM feed_reads
+               WHERE user_id = :user_id AND feed_reads.position > mark.position
+                 AND feed_reads.position <= head.feed_position
+           ) AS unread
+    FROM audit_head AS head
+    CROSS JOIN LATERAL (
+        SELECT coalesce(max(position), 0) AS position FROM feed_read_watermarks WHERE user_id = :user_id
+    ) AS mark
+    """
+)
+_RAISE_WATERMARK = text(
+    """
+    INSERT INTO feed_read_watermarks AS mark (user_id, position) VALUES (:user_id, :position)
+    ON CONFLICT (user_id) DO UPDATE SET position = excluded.position WHERE mark.position < excluded.position
+    """
+)
+_FORGET_BELOW = text("DELETE FROM feed_reads WHERE user_id = :user_id AND position <= :position")
+
+_LOCK_SWEEP = text("SELECT position FROM feed_read_sweep FOR UPDATE")
+_SWEEP = text(
+    """
+    UPDATE activity_events SET read = TRUE
+    WHERE NOT read AND position > :after AND position <= :up_to
+    """
+)
+_HIGHEST_WATERMARK = text("SELECT coalesce(max(position), 0) FROM feed_read_watermarks")
+_MOVE_SWEEP = text("UPDATE feed_read_sweep SET position = :position")
+
+
+async def state(session: AsyncSession, user_id: UUID) -> ReadState:
+    """How far the user has read."""
+    row = (await session.execute(_STATE, {"user_id": user_id})).one()
+    return ReadState(user_id, row.head, row.watermark, row.unread)
+
+
+async def raise_watermark(session: AsyncSession, user_id: UUID, position: int) -> None:
+    """From now on the user has read everything up to this position; a lower one changes nothing."""
+    await session.execute(_RAISE_WATERMARK, {"user_id": user_id, "position": position})
+    await session.execute(_FORGET_BELOW, {"user_id": user_id, "position": position})
+
+
+async def is_in_feed(session: AsyncSession, event_id: UUID) -> bool:
+    """Whether there is such an event."""
+    return (await session.execute(select(exists().where(ActivityEvent.id == event_id)))).scalar_one()
+
+
+async def mark_ids(session: AsyncSession, reads: ReadState, event_ids: Sequence[UUID]) -> int:
+    """Note that the user has read these events; answers for how many that is new."""
+    return await _mark(session, reads, [ActivityEvent.id.in_(event_ids)])
+
+
+async def mark_matching(session: AsyncSession, reads: ReadState, filters: FeedFilters, up_to: int) -> int:
+    """Note that the user has read what matches, up to a position; answers for how many events that is new."""
+    return await _mark(session, reads, [*conditions(_events.c, filters), ActivityEvent.position <= up_to])
+
+
+async def _mark(session: AsyncSession, reads: ReadState, wanted: list[ColumnElement[bool]]) -> int:
+    above = [*wanted, ActivityEvent.position > reads.watermark]
+    found = select(ActivityEvent.id, ActivityEvent.position).where(*above).cte("found")
+    rows = select(literal(reads.user_id), found.c.id, found.c.position)
+    statement = insert(FeedRead).from_select(["user_id", "event_id", "position"], rows).on_conflict_do_nothing()
+    marked = cast("CursorResult[Any]", await session.execute(statement)).rowcount
+    # Locked in one order, so that two users who read the same events do not wait for each other in a circle.
+    unread = (
+        select(ActivityEvent.id)
+        .where(*above, ActivityEvent.read.is_(False))
+        .order_by(ActivityEvent.position)
+        .with_for_update()
+    )
+    await session.execute(update(ActivityEvent).where(ActivityEvent.id.in_(unread)).values(read=True))
+    return marked
+
+
+async def sweep(session: AsyncSession, limit: int) -> bool:
+    """Let `activity_events.read` follow the highest watermark of all users by at most so many events.
+
+    Answers whether there is more to do.
+    """
+    target: int = (await session.execute(_HIGHEST_WATERMARK)).scalar_one()
+    swept: int = (await session.execute(_LOCK_SWEEP)).scalar_one()
+    up_to = min(swept + limit, target)
+    if up_to > swept:
+        await session.execute(_SWEEP, {"after": swept, "up_to": up_to})
+        await session.execute(_MOVE_SWEEP, {"position": up_to})
+    return up_to < target

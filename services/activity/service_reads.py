@@ -1,0 +1,67 @@
+"""Marking as read, for one user at a time, and what follows for everybody from it."""
+
+import asyncio
+from typing import Final
+from uuid import UUID
+
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.activity import repository_reads as reads_repository
+from services.activity.repository_filters import FeedFilters
+from services.activity.repository_reads import ReadState
+from shared.db import SessionMaker
+from shared.errors import NotFoundError
+from shared.telemetry import logger
+
+_SWEEP_STEP: Final = 5000
+_SWEEP_SECONDS: Final = 1.0
+
+
+async def mark_one(session: AsyncSession, user_id: UUID, event_id: UUID) -> tuple[int, ReadState]:
+    """Mark one event; answers how many became read by it (0 or 1) and where the user stands now.
+
+    Raises:
+        NotFoundError: for an event that is not in the feed.
+    """
+    if not await reads_repository.is_in_feed(session, event_id):
+        raise NotFoundError("There is no such event in the feed.")
+    return await mark_some(session, user_id, [event_id])
+
+
+async def mark_some(session: AsyncSession, user_id: UUID, event_ids: list[UUID]) -> tuple[int, ReadState]:
+    """Mark events; ids that are not in the feed, and events that the user has read, change nothing."""
+    before = await reads_repository.state(session, user_id)
+    marked = await reads_repository.mark_ids(session, before, event_ids)
+    return marked, await reads_repository.state(session, user_id)
+
+
+async def mark_all(session: AsyncSession, user_id: UUID, filters: FeedFilters, up_to: int) -> tuple[int, ReadState]:
+    """Mark all events that match the filters up to a position; what comes later stays unread.
+
+    A position beyond the end of the feed is the end as it is now. Without filters one number per user is moved,
+    however many events lie below it.
+    """
+    before = await reads_repository.state(session, user_id)
+    up_to = min(up_to, before.head)
+    if filters.none:
+        await reads_repository.raise_watermark(session, user_id, up_to)
+        await reads_repository.sweep(session, _SWEEP_STEP)
+        after = await reads_repository.state(session, user_id)
+        return (before.unread - before.head) - (after.unread - after.head), after
+    marked = await reads_repository.mark_matching(session, before, filters, up_to)
+    return marked, await reads_repository.state(session, user_id)
+
+
+async def follow_watermarks(app: FastAPI) -> None:
+    """Keep `activity_events.read` true for what users have marked by the thousand; runs as long as the service."""
+    session_maker: SessionMaker = app.state.session_maker
+    while True:
+        try:
+            async with session_maker() as session, session.begin():
+                more = await reads_repository.sweep(session, _SWEEP_STEP)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
+            logger.warning("read flags could not follow, trying again", error=repr(error))
+            more = False
+        if not more:
+            await asyncio.sleep(_SWEEP_SECONDS)
