@@ -15,8 +15,8 @@ from shared.tables import NAMING_CONVENTION
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 
-# Classes and codes of SQLSTATE after which the same statement may succeed: connection (08), serialization and deadlock
-# (40), resources (53), shutdown, start-up and statement timeout (57), lock timeout (55P03), a standby (25006), I/O (58).
+# Classes and codes of SQLSTATE after which the same statement may succeed: connection (08), serialization, deadlock
+# (40), resources (53), shutdown, start-up, statement timeout (57), lock timeout (55P03), a standby (25006), I/O (58).
 _TRANSIENT_CLASSES: Final = ("08", "40", "53", "57", "55P03", "25006", "58")
 
 SessionMaker = async_sessionmaker[AsyncSession]
