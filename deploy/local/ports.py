@@ -1,6 +1,7 @@
 """Looking at ports before a server is started on them, so that a clash is named instead of timing out."""
 
 import socket
+from contextlib import ExitStack
 
 from deploy.local.errors import StackError
 
@@ -37,8 +38,16 @@ def accepts_connections(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nothing uses at the moment; the system does not hand out the same one again soon."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port that nothing uses at the moment."""
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports that nothing uses at the moment."""
+    with ExitStack() as open_until_all_are_known:
+        ports = []
+        for _ in range(count):
+            probe = open_until_all_are_known.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            probe.bind((HOST, 0))
+            ports.append(probe.getsockname()[1])
+    return ports

@@ -37,6 +37,7 @@ class Published:
     """What the demo engine says that it did."""
 
     signals: int
+    as_of: str | None
     left_out: dict[str, int]
 
 
@@ -100,13 +101,12 @@ def _say(line: str) -> None:
 
 def _publish(stack: LocalStack, supervisor: Supervisor, options: Sequence[str]) -> Published:
     """Run the demo engine with its progress bar on this terminal."""
-    figures = stack.settings.local_dir / "published.json"
-    figures.unlink(missing_ok=True)
     engine = subprocess.Popen(
-        [sys.executable, "-m", "deploy.demo", *options, "--summary", str(figures)],
+        [sys.executable, "-m", "deploy.demo", *options, "--json"],
         env=stack.service_environment("signals"),
         cwd=PROJECT_ROOT,
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
     )
     try:
         while engine.poll() is None:
@@ -114,11 +114,11 @@ def _publish(stack: LocalStack, supervisor: Supervisor, options: Sequence[str]) 
             time.sleep(_TICK_SECONDS)
     finally:
         engine.kill()
-        engine.wait()
+        said, _ = engine.communicate()
     if engine.returncode != 0:
         raise StackError("the demo engine could not publish (see above)")
-    said = json.loads(figures.read_text())
-    return Published(signals=said["published"], left_out=said["left_out"])
+    figures = json.loads(said)
+    return Published(signals=figures["published"], as_of=figures["as_of"], left_out=figures["left_out"])
 
 
 def _count_when_answered(stack: LocalStack, supervisor: Supervisor) -> Counts:
@@ -161,7 +161,7 @@ def summary(settings: LocalSettings, published: Published, before: Counts, after
         "",
         f"Quality Compass runs at {address} (after {seconds:.0f} s)",
         "",
-        f"  published    {published.signals:>7,} signals",
+        f"  published    {published.signals:>7,} signals{f' as of {published.as_of}' if published.as_of else ''}",
         f"  stored       {after.detections:>7,}{more}, {stored:,} of them new now",
         f"  in the feed  {after.new_signals:>7,} new signals, {shown:,} of them new now",
         f"               {after.redetections:>7,} regressions and improvements, {redetected:,} of them new now",

@@ -1,7 +1,8 @@
 """Real servers for tests, as pytest fixtures: one of each per test run, on free ports, in temporary folders.
 
-`postgres` and `kafka` are single servers for the tests of one service. Tests share them and keep apart by their own
-database, topics or keys.
+`postgres` and `kafka` are single servers for the tests of one service. `stack` is everything, as `make run` starts it
+but without a supervisor: what a test kills stays dead until the test starts it again. Tests share them and keep apart
+by their own database, topics or keys.
 """
 
 import shutil
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from deploy.local.kafka import EmbeddedKafka
-from deploy.local.ports import free_port
+from deploy.local.ports import free_port, free_ports
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.postgres_place import remove_place
+from deploy.local.settings import LocalSettings
+from deploy.local.stack import LocalStack
 
 
 @contextmanager
@@ -56,3 +59,23 @@ def kafka() -> Iterator[EmbeddedKafka]:
             yield server
         finally:
             server.stop()
+
+
+def free_settings(state_dir: Path) -> LocalSettings:
+    """Settings of a stack on ports that nothing uses."""
+    names = [name for name in LocalSettings.model_fields if name.endswith("_port")]
+    return LocalSettings.model_validate(
+        {"local_dir": state_dir, **dict(zip(names, free_ports(len(names)), strict=True))}
+    )
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """All processes of the stack, with the demo users and no signals. Unlike `postgres` it does wait for the disk."""
+    with temporary_state_dir() as state_dir:
+        everything = LocalStack(free_settings(state_dir))
+        try:
+            everything.start()
+            yield everything
+        finally:
+            everything.stop()
