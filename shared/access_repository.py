@@ -51,9 +51,9 @@ _ADD_KEYS = text(
 
 async def load_state(session: AsyncSession) -> AccessState:
     """All that a service must know to accept or refuse a token."""
-    keys = dict((await session.execute(_KEYS)).tuples().all())
+    keys = dict((await session.execute(_KEYS)).all())
     sessions, users = set(), {}
-    for user_id, session_id, issued_before in (await session.execute(_REVOCATIONS)).tuples():
+    for user_id, session_id, issued_before in await session.execute(_REVOCATIONS):
         if session_id == _EVERY_SESSION:
             users[user_id] = issued_before
         else:

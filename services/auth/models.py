@@ -19,15 +19,19 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.db import declarative_base
 from shared.events.vocabulary import UserRole
 from shared.tables import PRODUCER_TABLES
 
-Base = declarative_base(PRODUCER_TABLES)
-
 _Moment = DateTime(timezone=True)
+
+
+class Base(DeclarativeBase):
+    """The tables of this service, with those that every producer has."""
+
+    metadata = declarative_base(PRODUCER_TABLES).metadata
 
 
 class User(Base):

@@ -1,0 +1,69 @@
+"""The first administrator: ``python -m services.auth.create_admin --email ... --name ...``.
+
+The password is asked for, or read from standard input where that is no terminal: never an argument, which every user
+of the machine can see.
+"""
+
+import argparse
+import asyncio
+import getpass
+import sys
+
+from pydantic import TypeAdapter, ValidationError
+
+from services.auth import service_users
+from services.auth.passwords import NewPassword, Passwords
+from services.auth.repository import DEMO_DOMAIN
+from services.auth.schemas import EmailAddress
+from services.auth.settings import AuthSettings
+from shared.db import SessionMaker, create_engine, create_session_maker
+from shared.events.vocabulary import UserRole
+from shared.settings import load
+
+
+async def create(maker: SessionMaker, passwords: Passwords, email: str, name: str, password: str) -> bool:
+    """Make the account; False where the address is taken."""
+    hashed = await passwords.hash(password)
+    async with maker() as session, session.begin():
+        return await service_users.create(session, email, name, UserRole.ADMIN, hashed) is not None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Exit status 1, with the reason, where nothing was made."""
+    parser = argparse.ArgumentParser(description="Make an account that may do everything.")
+    parser.add_argument("--email", required=True)
+    parser.add_argument("--name", required=True)
+    chosen = parser.parse_args(arguments)
+    settings = load(AuthSettings)
+    try:
+        email = TypeAdapter(EmailAddress).validate_python(chosen.email)
+        password = TypeAdapter(NewPassword).validate_python(_read_password())
+    except ValidationError as error:
+        raise SystemExit("; ".join(problem["msg"] for problem in error.errors())) from None
+    if not settings.is_local and email.lower().endswith(DEMO_DOMAIN):
+        raise SystemExit(f"addresses of {DEMO_DOMAIN} are for local use only")
+    if not asyncio.run(_create(settings, email, chosen.name, password)):
+        raise SystemExit(f"there is an account with the address {email} already")
+    print(f"made the administrator {email}")  # noqa: T201 - a command's answer
+
+
+def _read_password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    password = getpass.getpass("Password (12 to 72 bytes): ")
+    if getpass.getpass("Again: ") != password:
+        raise SystemExit("the passwords differ")
+    return password
+
+
+async def _create(settings: AuthSettings, email: str, name: str, password: str) -> bool:
+    engine = create_engine(settings, "auth")
+    try:
+        passwords = Passwords(settings.bcrypt_cost, settings.password_workers, settings.password_queue)
+        return await create(create_session_maker(engine), passwords, email, name, password)
+    finally:
+        await engine.dispose()
+
+
+if __name__ == "__main__":
+    main()

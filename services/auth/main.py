@@ -1,0 +1,31 @@
+"""The auth service: accounts, sessions, and the keys that sign access tokens."""
+
+from functools import partial
+
+from fastapi import FastAPI
+
+from services.auth import endpoints, endpoints_keys, repository_keys, start_check
+from services.auth.settings import AuthSettings
+from services.auth.tools import Tools
+from services.auth.upkeep import upkeep
+from shared.app import create_app, run
+
+
+def create(settings: AuthSettings) -> FastAPI:
+    """The service with these settings."""
+    tools = Tools.make(settings)
+    app = create_app(
+        settings,
+        name="auth",
+        description="Login, sessions, accounts and the public keys.",
+        routers=[endpoints.router, endpoints_keys.router],
+        workers=[upkeep],
+        load_access=partial(repository_keys.load_access, token_lifetime=tools.longest_acceptance),
+    )
+    app.state.tools = tools
+    return app
+
+
+if __name__ == "__main__":
+    start_check.run(AuthSettings)
+    run(create, AuthSettings, lambda settings: settings.auth_port)

@@ -1,0 +1,104 @@
+"""What the HTTP interface of the auth service takes and answers."""
+
+from datetime import datetime
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from services.auth.models import User
+from services.auth.passwords import GivenPassword
+from services.auth.service import Granted
+from shared.auth import PERMISSIONS, Permission
+from shared.events.vocabulary import UserRole
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold a NUL character")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_without_nul)]
+
+EmailAddress = Annotated[_Text, StringConstraints(max_length=255, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
+"""The address of an account. That it has the form of one is all that can be known without writing to it."""
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Login(_Request):
+    """Who logs in."""
+
+    email: Annotated[_Text, StringConstraints(min_length=1, max_length=255)] = Field(
+        description="In any letter case.", examples=["clinical@demo.example"]
+    )
+    password: GivenPassword = Field(description="At most 72 bytes.", examples=["quality-compass"])
+
+
+class Refresh(_Request):
+    """The refresh token to turn in."""
+
+    refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(
+        description="Of the last login or refresh. Good once; the answer has the next.",
+        examples=["Yk0nq3nV0m2QzvVqYcKx1rJm8W0uZ7m2s4bT6yP9aLc"],
+    )
+
+
+class Tokens(BaseModel):
+    """What a session goes on with."""
+
+    access_token: str = Field(description="For `Authorization: Bearer <token>`, on every request.")
+    token_type: str = Field("Bearer", examples=["Bearer"])
+    expires_in: int = Field(description="Seconds that the access token is good for.", examples=[300])
+    refresh_token: str = Field(description="For the next refresh. Keep it: it is not shown again.")
+
+    @classmethod
+    def of(cls, granted: Granted) -> Self:
+        """The answer for what was granted."""
+        return cls(
+            access_token=granted.access_token, expires_in=granted.expires_in, refresh_token=granted.refresh_token
+        )
+
+
+class Me(BaseModel):
+    """The caller's own account."""
+
+    id: UUID
+    email: str = Field(examples=["clinical@demo.example"])
+    name: str = Field(examples=["Clara Clinical"])
+    role: UserRole
+    permissions: list[Permission] = Field(description="What the role may do.", examples=[["read", "assign"]])
+    created_at: datetime
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        """The answer for an account."""
+        return cls(
+            id=user.id,
+            email=user.email,
+            name=user.name,
+            role=user.role,
+            permissions=sorted(PERMISSIONS[user.role]),
+            created_at=user.created_at,
+        )
+
+
+class Jwk(BaseModel):
+    """A public key (RFC 7517)."""
+
+    kty: str = Field(examples=["EC"])
+    crv: str = Field(examples=["P-256"])
+    x: str
+    y: str
+    kid: str = Field(description="What the header of a token signed with it names.")
+    use: str = Field(examples=["sig"])
+    alg: str = Field(examples=["ES256"])
+
+
+class Jwks(BaseModel):
+    """The public keys that verify access tokens, the next one included before it signs."""
+
+    keys: list[Jwk]

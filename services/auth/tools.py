@@ -1,0 +1,52 @@
+"""What the rules of this service work with, made once per process."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Self
+
+from fastapi import Depends, Request
+
+from services.auth.keys import KeyRing
+from services.auth.passwords import Passwords
+from services.auth.settings import AuthSettings
+from shared.auth import LEEWAY_SECONDS
+from shared.db import SessionMaker
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Settings, keys and the password threads."""
+
+    settings: AuthSettings
+    keys: KeyRing
+    passwords: Passwords
+
+    @classmethod
+    def make(cls, settings: AuthSettings) -> Self:
+        """Those of a process with these settings."""
+        return cls(
+            settings=settings,
+            keys=KeyRing(settings.key_encryption_key_bytes),
+            passwords=Passwords(settings.bcrypt_cost, settings.password_workers, settings.password_queue),
+        )
+
+    @property
+    def longest_acceptance(self) -> timedelta:
+        """How long after it was issued a token may still be accepted somewhere."""
+        return self.settings.access_token_lifetime + timedelta(seconds=LEEWAY_SECONDS)
+
+
+def _tools(request: Request) -> Tools:
+    tools: Tools = request.app.state.tools
+    return tools
+
+
+def _readers(request: Request) -> SessionMaker:
+    maker: SessionMaker = request.app.state.session_maker
+    return maker
+
+
+CurrentTools = Annotated[Tools, Depends(_tools)]
+
+Readers = Annotated[SessionMaker, Depends(_readers)]
+"""For what must be read before a password is checked, so that the wait for it holds no database connection."""
