@@ -7,6 +7,7 @@ not take the signals.
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 import time
@@ -29,6 +30,8 @@ _JSON_LINES = (".jsonl", ".ndjson")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     options = _parse(arguments)
+    # What the client logs while it tries is in the one line that a failure ends with.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         return _run(options)
     except (InputError, PublishError) as error:

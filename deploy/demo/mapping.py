@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
 
 from deploy.demo.errors import InputError
 from deploy.demo.figures import Measure
@@ -44,6 +44,13 @@ class MeasureConstants(_Part):
     target_range: tuple[FiniteFloat, FiniteFloat] | None = None
     is_share: bool = True
     """Whether the numerator is a part of the denominator, so that it cannot exceed it and reads as a percentage."""
+
+    @field_validator("target_range")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] > value[1]:
+            raise ValueError("lowest first")
+        return value
 
 
 class Mapping(_Part):

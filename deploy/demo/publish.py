@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from deploy.demo.errors import InputError
 from deploy.demo.outgoing import Outgoing
@@ -13,6 +13,8 @@ from shared.events.topics import ENGINE_SIGNALS
 
 _IN_FLIGHT = 5000
 """Messages given to the producer before it is waited for: enough to fill batches, few enough for memory."""
+
+_TOPIC_SECONDS = 10.0
 
 Sent = Callable[[Outgoing], None]
 """Called for every message that has arrived."""
@@ -34,13 +36,24 @@ async def publish(messages: Iterable[Outgoing], bootstrap_servers: str, sent: Se
     )
     try:
         await producer.start()
-        try:
-            await _send(producer, messages, sent)
-        finally:
-            await producer.stop()
+        await _require_topic(producer, bootstrap_servers)
+        await _send(producer, messages, sent)
     except KafkaError as error:
         raise PublishError(
             f"Kafka at {bootstrap_servers} (COMPASS_KAFKA_BOOTSTRAP_SERVERS) did not take the signals: {error}"
+        ) from error
+    finally:
+        await producer.stop()
+
+
+async def _require_topic(producer: AIOKafkaProducer, bootstrap_servers: str) -> None:
+    # The producer itself would go on asking for 40 seconds.
+    try:
+        async with asyncio.timeout(_TOPIC_SECONDS):
+            await producer.partitions_for(ENGINE_SIGNALS.name)
+    except (TimeoutError, UnknownTopicOrPartitionError) as error:
+        raise PublishError(
+            f"Kafka at {bootstrap_servers} has no topic {ENGINE_SIGNALS.name}: python -m deploy.topics creates it"
         ) from error
 
 
