@@ -1,0 +1,67 @@
+"""The assignment of one signal."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from services.workflow import service, service_history
+from services.workflow.schemas import AssignmentView, AssignRequest, HistoryView, StatusRequest, response
+from services.workflow.service_idempotency import OnceOnly, once
+from shared.auth import Permission, User, require
+from shared.db import DbSession
+from shared.preconditions import IfMatch
+
+router = APIRouter(prefix="/api/signals/{signal_id}", tags=["workflow"])
+
+Reader = Annotated[User, require(Permission.READ)]
+Assigner = Annotated[User, require(Permission.ASSIGN)]
+Mover = Annotated[User, require(Permission.MOVE_STATUS)]
+
+
+@router.get("/assignment", responses=response("The workflow of the signal; of an untouched one too."))
+async def get_assignment(signal_id: UUID, user: Reader, session: DbSession, response: Response) -> AssignmentView:
+    """Who works on a signal, how far it is, and where the caller may move it."""
+    view = await service.show(session, user, signal_id)
+    response.headers["etag"] = view.etag
+    return view
+
+
+@router.get("/assignment/history")
+async def get_history(signal_id: UUID, _: Reader, session: DbSession) -> HistoryView:
+    """Every transition along the chain of the entity's detections: who, when, from, to, notes; oldest first."""
+    return await service_history.history(session, signal_id)
+
+
+@router.post("/assign", responses=response("Assigned."))
+async def assign(
+    signal_id: UUID, user: Assigner, request: AssignRequest, if_match: IfMatch, attempt: OnceOnly, session: DbSession
+) -> Response:
+    """Assign a new signal; or reassign one that is assigned or in progress, which keeps its status.
+
+    Reassigning needs `If-Match` (409 `already_assigned` without it). A resolved or closed signal is not assigned
+    again (409 `transition_not_allowed`).
+    """
+    return await once(session, user, attempt, lambda: service.assign(session, user, signal_id, request, if_match))
+
+
+@router.delete("/assignment", responses=response("Back to new."))
+async def unassign(
+    signal_id: UUID, user: Assigner, if_match: IfMatch, attempt: OnceOnly, session: DbSession
+) -> Response:
+    """Take back a signal that is assigned and not begun; the same as moving it to `new`."""
+    return await once(session, user, attempt, lambda: service.unassign(session, user, signal_id, if_match))
+
+
+@router.patch("/status", responses=response("Moved."))
+async def change_status(
+    signal_id: UUID, user: Mover, request: StatusRequest, if_match: IfMatch, attempt: OnceOnly, session: DbSession
+) -> Response:
+    """Move the status: the assignee, the assigner or an admin; closing takes anybody but who resolved it.
+
+    `assigned` goes to `in_progress` or `new`, `in_progress` to `resolved` or `assigned`, `resolved` to `closed` or
+    `in_progress`; `closed` is the end. Going back clears the later timestamps.
+    """
+    return await once(
+        session, user, attempt, lambda: service.change_status(session, user, signal_id, request, if_match)
+    )

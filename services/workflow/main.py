@@ -1,0 +1,24 @@
+"""The workflow service: `python -m services.workflow.main`."""
+
+from fastapi import FastAPI
+
+from services.workflow import endpoints, endpoints_assignments
+from services.workflow.consumers import SUBSCRIPTIONS
+from services.workflow.settings import WorkflowSettings
+from shared.access import access_subscription
+from shared.app import create_app, run
+
+
+def create(settings: WorkflowSettings) -> FastAPI:
+    """The application."""
+    return create_app(
+        settings,
+        name="workflow",
+        description="Who works on which signal, and how far it is.",
+        routers=[endpoints.router, endpoints_assignments.router],
+        subscriptions=[*SUBSCRIPTIONS, access_subscription("workflow")],
+    )
+
+
+if __name__ == "__main__":
+    run(create, WorkflowSettings, lambda settings: settings.workflow_port)

@@ -1,0 +1,110 @@
+"""SQL of assignments and their history, and of what is known of signals and users."""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.workflow.models import Assignment, AssignmentTransition, KnownSignal, KnownUser
+from shared.events.vocabulary import AssignmentStatus, UserRole
+
+
+async def find_signal(session: AsyncSession, signal_id: UUID) -> KnownSignal | None:
+    """A detection that was heard of."""
+    return await session.get(KnownSignal, signal_id)
+
+
+async def lock_signal(session: AsyncSession, signal_id: UUID) -> KnownSignal | None:
+    """The same, locked: nobody else changes its assignment, and no newer detection supersedes it, until the end."""
+    return await session.get(KnownSignal, signal_id, with_for_update=True, populate_existing=True)
+
+
+async def current_signal_id(session: AsyncSession, entity_id: UUID) -> UUID:
+    """The entity's latest detection here."""
+    query = select(KnownSignal.signal_id).where(KnownSignal.entity_id == entity_id, KnownSignal.is_current)
+    return (await session.execute(query)).scalar_one()
+
+
+async def find_assignment(session: AsyncSession, signal_id: UUID) -> Assignment | None:
+    """The assignment that stands at this detection now."""
+    query = select(Assignment).where(Assignment.signal_id == signal_id)
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def find_assignment_that_left(session: AsyncSession, signal_id: UUID) -> Assignment | None:
+    """The assignment that stood at this detection before it was carried over to a newer one."""
+    moved = (
+        select(AssignmentTransition.assignment_id)
+        .where(AssignmentTransition.signal_id == signal_id)
+        .order_by(AssignmentTransition.id.desc())
+        .limit(1)
+    )
+    return (await session.execute(select(Assignment).where(Assignment.id == moved.scalar_subquery()))).scalar()
+
+
+async def find_closed_before(session: AsyncSession, signal: KnownSignal) -> Assignment | None:
+    """The entity's last assignment that was closed at an older detection than this."""
+    query = (
+        select(Assignment)
+        .join(KnownSignal, KnownSignal.signal_id == Assignment.signal_id)
+        .where(
+            Assignment.entity_id == signal.entity_id,
+            Assignment.status == AssignmentStatus.CLOSED,
+            KnownSignal.detected_at < signal.detected_at,
+        )
+        .order_by(KnownSignal.detected_at.desc())
+        .limit(1)
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def lock_assignments(session: AsyncSession, entity_ids: Collection[UUID]) -> Sequence[Assignment]:
+    """All assignments of these entities, locked; the caller holds the lock on each entity's current signal."""
+    query = (
+        select(Assignment)
+        .where(Assignment.entity_id.in_(entity_ids))
+        .order_by(Assignment.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return (await session.execute(query)).scalars().all()
+
+
+async def history(session: AsyncSession, entity_id: UUID) -> Sequence[AssignmentTransition]:
+    """Every transition along the chain of the entity's detections, oldest first."""
+    query = (
+        select(AssignmentTransition)
+        .where(AssignmentTransition.entity_id == entity_id)
+        .order_by(AssignmentTransition.id)
+    )
+    return (await session.execute(query)).scalars().all()
+
+
+async def store(session: AsyncSession, *rows: Assignment | AssignmentTransition) -> None:
+    """Write new and changed rows now, in this order."""
+    session.add_all(rows)
+    await session.flush()
+
+
+async def find_user(session: AsyncSession, user_id: UUID) -> KnownUser | None:
+    """A user who was heard of."""
+    return await session.get(KnownUser, user_id)
+
+
+async def names_of(session: AsyncSession, user_ids: Collection[UUID]) -> dict[UUID, str]:
+    """The names of those of the users who were heard of."""
+    if not user_ids:
+        return {}
+    query = select(KnownUser.user_id, KnownUser.name).where(KnownUser.user_id.in_(user_ids))
+    return dict((await session.execute(query)).tuples().all())
+
+
+async def assignees(session: AsyncSession) -> Sequence[KnownUser]:
+    """Everyone who can be assigned, by name."""
+    query = (
+        select(KnownUser)
+        .where(KnownUser.is_active, KnownUser.role != UserRole.VIEWER)
+        .order_by(KnownUser.name, KnownUser.user_id)
+    )
+    return (await session.execute(query)).scalars().all()

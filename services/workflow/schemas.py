@@ -1,0 +1,216 @@
+"""What the API of this service takes and answers."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from services.workflow.models import TransitionKind
+from shared.events.vocabulary import AssignmentStatus, RoleType, UserRole
+from shared.events.workflow import ResolutionReason
+
+_LONGEST_TEXT: Final = 10_000
+
+
+def _storable(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("A NUL character cannot be stored.")
+    return value
+
+
+FreeText = Annotated[str, Field(max_length=_LONGEST_TEXT), AfterValidator(_storable)]
+WrittenText = Annotated[FreeText, Field(min_length=1, pattern=r"\S")]
+"""A text with something in it."""
+
+
+class Request(BaseModel):
+    """A request's body: a field that it does not have is an error, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class AssignRequest(Request):
+    """Who shall work on a signal, and in which role."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "assignee_id": "3f2b8c1e-6a55-4b9a-9d0e-2f6f0a4c7b11",
+                    "role_type": "nursing_leadership",
+                    "notes": "Please look at the evening shift.",
+                }
+            ]
+        }
+    )
+
+    assignee_id: Annotated[UUID, Field(description="One of `GET /api/assignees`.")]
+    role_type: Annotated[RoleType, Field(description="The assignee's own role, or any for an admin.")]
+    notes: Annotated[
+        FreeText | None, Field(description="For the assignee. A reassignment without notes keeps those that stand.")
+    ] = None
+
+
+class StatusRequest(Request):
+    """Where to move the status."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"status": "in_progress"},
+                {
+                    "status": "resolved",
+                    "resolution_notes": "A second triage nurse from 16:00 to midnight.",
+                    "resolution_reason": "improved",
+                },
+            ]
+        }
+    )
+
+    status: Annotated[AssignmentStatus, Field(description="One of `allowed_next_statuses`.")]
+    notes: Annotated[FreeText | None, Field(description="For the history.")] = None
+    resolution_notes: Annotated[
+        FreeText | None, Field(description="What was done. Needed for `resolved`, refused for anything else.")
+    ] = None
+    resolution_reason: Annotated[
+        ResolutionReason | None, Field(description="Why it is resolved; only for `resolved`.")
+    ] = None
+
+
+class PersonView(BaseModel):
+    """A user by id and present name."""
+
+    id: UUID
+    name: str
+
+
+class ClosedSignal(BaseModel):
+    """An earlier signal of the same entity that was closed."""
+
+    signal_id: UUID
+    closed_at: datetime
+
+
+class AssignmentView(BaseModel):
+    """The workflow of one signal, as the caller sees it. An untouched signal has the status `new` and no `id`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "bb141a5d-5d96-4672-bcc9-1cc0ed9bbf25",
+                    "signal_id": "a518ebf3-abe9-5412-9974-060591df9a17",
+                    "entity_id": "d85ac2ab-e812-59c9-848b-7ffdacb8e0c3",
+                    "status": "assigned",
+                    "allowed_next_statuses": ["in_progress", "new"],
+                    "assignee_id": "3f2b8c1e-6a55-4b9a-9d0e-2f6f0a4c7b11",
+                    "assignee": {"id": "3f2b8c1e-6a55-4b9a-9d0e-2f6f0a4c7b11", "name": "Nursing Leadership"},
+                    "assigner_id": "708e4281-22af-45fb-ac97-90677cd57f58",
+                    "assigner": {"id": "708e4281-22af-45fb-ac97-90677cd57f58", "name": "Clinical Leadership"},
+                    "role_type": "nursing_leadership",
+                    "notes": "Please look at the evening shift.",
+                    "resolution_notes": None,
+                    "resolution_reason": None,
+                    "resolved_by": None,
+                    "assigned_at": "2026-07-02T09:00:00Z",
+                    "started_at": None,
+                    "resolved_at": None,
+                    "closed_at": None,
+                    "due_at": None,
+                    "snoozed_until": None,
+                    "created_at": "2026-07-02T09:00:00Z",
+                    "updated_at": "2026-07-02T09:00:00Z",
+                    "superseded_by": None,
+                    "reopens": None,
+                    "etag": '"1"',
+                }
+            ]
+        }
+    )
+
+    id: Annotated[UUID | None, Field(description="The assignment; null for a signal that nobody has touched.")]
+    signal_id: UUID
+    entity_id: Annotated[UUID, Field(description="What is watched; the same for all its detections.")]
+    status: AssignmentStatus
+    allowed_next_statuses: Annotated[
+        list[AssignmentStatus],
+        Field(
+            description="Where the caller may move it. `assigned` from `new` is done by `POST .../assign`, all others "
+            "by `PATCH .../status`."
+        ),
+    ]
+    assignee_id: UUID | None
+    assignee: PersonView | None
+    assigner_id: UUID | None
+    assigner: PersonView | None
+    role_type: RoleType | None
+    notes: str | None
+    resolution_notes: str | None
+    resolution_reason: ResolutionReason | None
+    resolved_by: Annotated[PersonView | None, Field(description="Who resolved it last; somebody else closes it.")]
+    assigned_at: datetime | None
+    started_at: datetime | None
+    resolved_at: datetime | None
+    closed_at: datetime | None
+    due_at: datetime | None
+    snoozed_until: datetime | None
+    created_at: datetime | None
+    updated_at: datetime | None
+    superseded_by: Annotated[
+        UUID | None,
+        Field(
+            description="The entity's newest signal, where this is an older one. Work goes on there and writes here "
+            "are refused; the other fields show the assignment that went on from here, wherever it is now."
+        ),
+    ]
+    reopens: Annotated[
+        ClosedSignal | None, Field(description="The entity's last signal that was closed before this one.")
+    ]
+    etag: Annotated[str, Field(description="The same as the `ETag` header, to be sent as `If-Match`.")]
+
+
+class TransitionView(BaseModel):
+    """One line of history."""
+
+    kind: TransitionKind
+    from_status: AssignmentStatus
+    to_status: AssignmentStatus
+    at: Annotated[datetime, Field(description="When.")]
+    by: Annotated[PersonView | None, Field(description="Who, by the name of that time; null for the system.")]
+    assignee: Annotated[PersonView | None, Field(description="Who had it after the change, by the name of that time.")]
+    notes: str | None
+    resolution_notes: str | None
+    resolution_reason: ResolutionReason | None
+    assignment_id: UUID
+    signal_id: Annotated[UUID, Field(description="The detection at which it happened.")]
+    previous_signal_id: Annotated[
+        UUID | None, Field(description="The older detection that it was carried over from, for `carried_over`.")
+    ]
+
+
+class HistoryView(BaseModel):
+    """Every transition along the chain of the entity's detections, oldest first."""
+
+    signal_id: UUID
+    history: list[TransitionView]
+
+
+class AssigneeView(BaseModel):
+    """Somebody who can be assigned."""
+
+    id: UUID
+    name: str
+    role: UserRole
+
+
+class AssigneesView(BaseModel):
+    """Everyone who can be assigned, by name."""
+
+    assignees: list[AssigneeView]
+
+
+def response(description: str) -> dict[int | str, dict[str, Any]]:
+    """How OpenAPI describes a good answer that carries the assignment and its ETag."""
+    header = {"schema": {"type": "string"}, "description": "The version, for `If-Match`."}
+    return {200: {"model": AssignmentView, "description": description, "headers": {"ETag": header}}}

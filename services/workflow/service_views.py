@@ -1,0 +1,88 @@
+"""The answers of this service: an assignment with names, links and what the caller may do next."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.workflow import repository
+from services.workflow.models import Assignment, KnownSignal
+from services.workflow.schemas import AssignmentView, ClosedSignal, PersonView
+from services.workflow.service_events import UNKNOWN_NAME
+from services.workflow.service_transitions import allowed_next
+from shared.auth import User
+from shared.events.vocabulary import AssignmentStatus
+
+
+class Work(NamedTuple):
+    """A signal with the assignment that it shows, and what has superseded it, if anything."""
+
+    signal: KnownSignal
+    assignment: Assignment | None
+    superseded_by: UUID | None
+
+    @property
+    def etag(self) -> str:
+        """The version of what is shown."""
+        version = self.assignment.version if self.assignment else 0
+        return f'"{version}"' if self.superseded_by is None else f'"{version}.{self.superseded_by}"'
+
+
+def untouched(signal: KnownSignal) -> Assignment:
+    """The assignment of a signal that nobody has touched, not stored."""
+    now = datetime.now(UTC)
+    return Assignment(
+        id=uuid4(),
+        signal_id=signal.signal_id,
+        entity_id=signal.entity_id,
+        status=AssignmentStatus.NEW,
+        version=0,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+async def names_for(session: AsyncSession, user: User, assignment: Assignment) -> dict[UUID, str]:
+    """Present names of everybody whom the assignment names; the caller's is known from the token at least."""
+    people = {assignment.assignee_id, assignment.assigner_id, assignment.resolved_by} - {None}
+    return {user.id: user.name} | await repository.names_of(session, [person for person in people if person])
+
+
+async def view(session: AsyncSession, user: User, work: Work) -> AssignmentView:
+    """The signal's workflow as this user sees it."""
+    shown = work.assignment or untouched(work.signal)
+    names = await names_for(session, user, shown)
+    closed = await repository.find_closed_before(session, work.signal)
+    touched = work.assignment is not None
+    return AssignmentView(
+        id=shown.id if touched else None,
+        signal_id=work.signal.signal_id,
+        entity_id=work.signal.entity_id,
+        status=shown.status,
+        allowed_next_statuses=list(allowed_next(user, shown, superseded=work.superseded_by is not None)),
+        assignee_id=shown.assignee_id,
+        assignee=_person(shown.assignee_id, names),
+        assigner_id=shown.assigner_id,
+        assigner=_person(shown.assigner_id, names),
+        role_type=shown.role_type,
+        notes=shown.notes,
+        resolution_notes=shown.resolution_notes,
+        resolution_reason=shown.resolution_reason,
+        resolved_by=_person(shown.resolved_by, names),
+        assigned_at=shown.assigned_at,
+        started_at=shown.started_at,
+        resolved_at=shown.resolved_at,
+        closed_at=shown.closed_at,
+        due_at=shown.due_at,
+        snoozed_until=shown.snoozed_until,
+        created_at=shown.created_at if touched else None,
+        updated_at=shown.updated_at if touched else None,
+        superseded_by=work.superseded_by,
+        reopens=ClosedSignal(signal_id=closed.signal_id, closed_at=closed.closed_at) if closed else None,
+        etag=work.etag,
+    )
+
+
+def _person(user_id: UUID | None, names: dict[UUID, str]) -> PersonView | None:
+    return None if user_id is None else PersonView(id=user_id, name=names.get(user_id, UNKNOWN_NAME))
