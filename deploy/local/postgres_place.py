@@ -88,6 +88,8 @@ def remove_place(state_dir: Path) -> None:
     folder = remembered_place(state_dir)
     if folder is not None and folder.exists():
         shutil.rmtree(folder)
+        if folder.parent in _SHARED_PLACES and not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
     (state_dir / _PLACE_FILE).unlink(missing_ok=True)
 
 
