@@ -20,6 +20,7 @@ _ENTITY_NAMESPACE: Final = UUID("6a1c1f0e-52a7-5c58-9a43-0b6c7b1f9d10")
 _NO_DIMENSIONS_HASH: Final = md5(b"{}", usedforsecurity=False).hexdigest()
 
 _encode: Final = msgspec.json.Encoder().encode
+_encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 
 Period = Annotated[
     str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="A month, `YYYY-MM`.", examples=["2017-06"])
@@ -181,7 +182,11 @@ class EngineInsight(Struct, frozen=True, kw_only=True):
 
 def dimensions_hash(dimensions: dict[str, str] | None) -> str:
     """MD5, in 32 hex digits, of the dimensions as canonical JSON (RFC 8785); none and ``{}`` give the same."""
-    return md5(rfc8785.dumps(dimensions), usedforsecurity=False).hexdigest() if dimensions else _NO_DIMENSIONS_HASH
+    if not dimensions:
+        return _NO_DIMENSIONS_HASH
+    # Sorted compact JSON is canonical where all names are ASCII; other names RFC 8785 sorts by their UTF-16 units.
+    canonical = _encode_sorted(dimensions) if "".join(dimensions).isascii() else rfc8785.dumps(dimensions)
+    return md5(canonical, usedforsecurity=False).hexdigest()
 
 
 def entity_id(canonical_node_id: str, metric_id: str, facility_id: str | None, entity_dimensions_hash: str) -> UUID:

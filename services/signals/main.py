@@ -1,0 +1,23 @@
+"""The signals service: `python -m services.signals.main`."""
+
+from fastapi import FastAPI
+
+from services.signals.consumers import engine_signals
+from services.signals.settings import SignalsSettings
+from shared.access import access_subscription
+from shared.app import create_app, run
+
+
+def create(settings: SignalsSettings) -> FastAPI:
+    """The application."""
+    return create_app(
+        settings,
+        name="signals",
+        description="What the analytics engine found, classified, with its history.",
+        routers=[],
+        subscriptions=[engine_signals(settings), access_subscription("signals")],
+    )
+
+
+if __name__ == "__main__":
+    run(create, SignalsSettings, lambda settings: settings.signals_port)

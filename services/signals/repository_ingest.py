@@ -1,0 +1,254 @@
+"""The SQL of ingest: what the database knows of a batch, and the batch's effects in one statement each.
+
+All of it runs on the driver's connection inside the session's transaction: the statements are few and their
+parameters many.
+"""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.signals.service_content import FIELDS, JSON_FIELDS, Content, Known, MetricEntry, Past
+from services.signals.service_validation import Detection
+from shared.db import raw_connection
+from shared.events.vocabulary import MagnitudeTier, MetricPolarity, SignalType
+
+_ROWS_PER_CHUNK: Final = 100
+
+_HEAD: Final = """
+    SELECT id, entity_id, detected_at, is_current, event_sequence, content_hash, simplified_signal_type,
+           simplified_severity, CAST(magnitude_tier AS text) AS magnitude_tier, previous_signal_id,
+           description_edited_at IS NOT NULL AS description_edited, narrative_edited_at IS NOT NULL AS narrative_edited
+    FROM signals
+"""
+_PAST: Final = (
+    f"{_HEAD} WHERE id = ANY($1) UNION ALL {_HEAD} WHERE is_current AND entity_id = ANY($2) AND id <> ALL($1)"
+)
+_CONTENTS: Final = f"""
+    SELECT id, (SELECT row_to_json(content) FROM (SELECT {", ".join(FIELDS)}) AS content)::text AS content
+    FROM signals WHERE id = ANY($1)
+"""  # noqa: S608 - names of columns
+_EARLIER: Final = """
+    SELECT late.id AS late_id, earlier.detected_at, earlier.id
+    FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS late (id, entity_id, detected_at)
+    CROSS JOIN LATERAL (
+        SELECT id, detected_at FROM signals
+        WHERE entity_id = late.entity_id AND NOT is_current AND detected_at < late.detected_at
+        ORDER BY detected_at DESC LIMIT 1
+    ) AS earlier
+"""
+_METRICS: Final = """
+    SELECT metric_id, display_name, CAST(polarity AS text) AS polarity,
+           CAST(target_low AS float8) AS target_low, CAST(target_high AS float8) AS target_high
+    FROM metrics WHERE metric_id = ANY($1)
+"""
+_DEMOTE: Final = "UPDATE signals SET is_current = false, updated_at = now() WHERE id = ANY($1) AND is_current"
+_UPDATE: Final = f"""
+    UPDATE signals AS stored
+    SET ({", ".join(FIELDS)}, content_hash, event_sequence, updated_at)
+        = ROW ({", ".join(f"new.{name}" for name in FIELDS)}, new.content_hash, new.event_sequence, now())
+    FROM json_populate_recordset(NULL::signals, $1::text::json) AS new
+    JOIN unnest($2::uuid[], $3::integer[]) AS expected (id, sequence) USING (id)
+    WHERE stored.id = new.id AND stored.event_sequence = expected.sequence
+"""  # noqa: S608 - names of columns
+_COLUMNS: Final = (
+    "id",
+    "entity_id",
+    "detected_at",
+    "is_current",
+    "previous_signal_id",
+    "event_sequence",
+    "content_hash",
+    *FIELDS,
+)
+# The workflow's consumer takes the same lock alone before it keeps the state of a signal that it does not find: then
+# either it sees our row, or we see what it kept.
+_SHARE_LOCK: Final = """
+    SELECT pg_advisory_xact_lock_shared(hashtext('compass.waiting-workflow'), hashtext(current_schema()))
+"""
+_TAKE_WAITING: Final = """
+    WITH waiting AS (DELETE FROM waiting_workflow_states WHERE signal_id = ANY($1) RETURNING *)
+    UPDATE signals
+    SET workflow_status = waiting.workflow_status, assignment_id = waiting.assignment_id,
+        assignee_id = waiting.assignee_id, closed_at = waiting.closed_at, workflow_sequence = waiting.workflow_sequence
+    FROM waiting WHERE signals.id = waiting.signal_id
+"""
+
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+_decode_content: Final = msgspec.json.Decoder(Content).decode
+
+
+class RaceLostError(Exception):
+    """Another transaction changed the same signals first; the same work succeeds when it starts again."""
+
+    sqlstate: Final = "40001"  # serialization_failure, which the consumer's framework tries again
+
+
+async def past(session: AsyncSession, detections: Sequence[Detection]) -> Past:
+    """The stored rows of these detections, and the current rows of their entities, without their content."""
+    ids = {detection.signal_id for detection in detections}
+    entities = {detection.entity_id for detection in detections}
+    connection = await raw_connection(session)
+    rows = [_head(record) for record in await connection.fetch(_PAST, list(ids), list(entities))]
+    return Past(
+        {row.signal_id: row for row in rows if row.signal_id in ids},
+        {row.entity_id: row for row in rows if row.is_current and row.entity_id in entities},
+    )
+
+
+def _head(record: Any) -> Known:
+    tier = record["magnitude_tier"]
+    return Known(
+        record["id"],
+        record["entity_id"],
+        record["detected_at"],
+        record["is_current"],
+        record["event_sequence"],
+        record["content_hash"],
+        SignalType(record["simplified_signal_type"]),
+        record["simplified_severity"],
+        tier and MagnitudeTier(tier),
+        stored_sequence=record["event_sequence"],
+        previous_signal_id=record["previous_signal_id"],
+        description_edited=record["description_edited"],
+        narrative_edited=record["narrative_edited"],
+    )
+
+
+async def load_contents(session: AsyncSession, rows: Sequence[Known]) -> None:
+    """Complete stored rows with their content."""
+    if not rows:
+        return
+    connection = await raw_connection(session)
+    found = dict(await connection.fetch(_CONTENTS, [row.signal_id for row in rows]))
+    for row in rows:
+        row.content = _decode_content(found[row.signal_id])
+
+
+async def earlier_detections(session: AsyncSession, late: Sequence[Detection]) -> dict[UUID, tuple[datetime, UUID]]:
+    """For detections older than their entity's current one: the stored detection right before each, if any."""
+    connection = await raw_connection(session)
+    records = await connection.fetch(
+        _EARLIER,
+        [detection.signal_id for detection in late],
+        [detection.entity_id for detection in late],
+        [detection.detected_at for detection in late],
+    )
+    return {record["late_id"]: (record["detected_at"], record["id"]) for record in records}
+
+
+async def metrics(session: AsyncSession, metric_ids: Collection[str]) -> dict[str, MetricEntry]:
+    """The registry's entries of these metrics."""
+    connection = await raw_connection(session)
+    return {
+        record["metric_id"]: MetricEntry(
+            record["display_name"],
+            MetricPolarity(record["polarity"]),
+            None if record["target_low"] is None else (record["target_low"], record["target_high"]),
+        )
+        for record in await connection.fetch(_METRICS, list(metric_ids))
+    }
+
+
+async def demote(session: AsyncSession, rows: Sequence[Known]) -> None:
+    """Make current rows history. Before the rows that replace them are inserted: an entity has one current row."""
+    connection = await raw_connection(session)
+    status = await connection.execute(_DEMOTE, [row.signal_id for row in rows])
+    _require(status, len(rows))
+
+
+async def update(session: AsyncSession, rows: Sequence[Known]) -> None:
+    """Write the content of rows that were stored before."""
+    connection = await raw_connection(session)
+    documents = [
+        {"id": row.signal_id, "content_hash": _bytea(row.digest), "event_sequence": row.event_sequence}
+        | msgspec.structs.asdict(_content(row))
+        for row in rows
+    ]
+    status = await connection.execute(
+        _UPDATE,
+        _encode(documents).decode(),
+        [row.signal_id for row in rows],
+        [row.stored_sequence for row in rows],
+    )
+    _require(status, len(rows))
+
+
+async def insert(session: AsyncSession, rows: Sequence[Known]) -> None:
+    """Store new rows, with the workflow state that was kept for them, if any."""
+    connection = await raw_connection(session)
+    await connection.execute(_SHARE_LOCK)
+    try:
+        await connection.copy_to_table("signals", source=_lines(rows), columns=_COLUMNS)
+    except asyncpg.UniqueViolationError as error:
+        raise RaceLostError("another process stored the same entities") from error
+    await connection.execute(_TAKE_WAITING, [row.signal_id for row in rows])
+
+
+def _require(status: str, expected: int) -> None:
+    if int(status.rpartition(" ")[2]) != expected:
+        raise RaceLostError(f"{expected} rows were expected, but the database says {status}")
+
+
+def _content(row: Known) -> Content:
+    if row.content is None:
+        raise RuntimeError(f"the content of {row.signal_id} was not loaded")
+    return row.content
+
+
+async def _lines(rows: Sequence[Known]) -> AsyncIterator[bytes]:
+    """Rows in COPY's text format, piece by piece: the server stores one while the next is written."""
+    for start in range(0, len(rows), _ROWS_PER_CHUNK):
+        yield "".join([_line(row) for row in rows[start : start + _ROWS_PER_CHUNK]]).encode()
+
+
+def _line(row: Known) -> str:
+    previous = row.previous_signal_id
+    head = (
+        f"{row.signal_id}\t{row.entity_id}\t{row.detected_at.isoformat()}\t{_boolean(row.is_current)}\t"
+        f"{_NULL if previous is None else previous}\t{row.event_sequence}\t\\{_bytea(row.digest)}\t"
+    )
+    values = zip(_WRITERS, msgspec.structs.astuple(_content(row)), strict=True)
+    return head + "\t".join([_NULL if value is None else write(value) for write, value in values]) + "\n"
+
+
+_NULL: Final = r"\N"
+
+
+def _bytea(value: bytes | None) -> str:
+    return r"\x" + (value or b"").hex()
+
+
+def _boolean(value: bool) -> str:
+    return "t" if value else "f"
+
+
+def _text(value: str) -> str:
+    if "\\" in value or "\n" in value or "\t" in value or "\r" in value:
+        return value.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    return value
+
+
+def _json(value: Any) -> str:
+    # JSON has no raw control characters, so that backslashes are all that COPY would misread.
+    return _encode(value).decode().replace("\\", "\\\\")
+
+
+def _writers() -> Iterable[Any]:
+    for field in msgspec.structs.fields(Content):
+        if field.name in JSON_FIELDS:
+            yield _json
+        elif field.type is bool:
+            yield _boolean
+        elif field.type in (int, float, int | None, float | None):
+            yield repr
+        else:
+            yield _text
+
+
+_WRITERS: Final = tuple(_writers())

@@ -1,0 +1,270 @@
+"""What becomes of the engine's detections: new, newer, older, corrected or unchanged; and who is told.
+
+`fold` looks at the messages one after the other and knows what the ones before it in the batch did, so that rows and
+events are the same however the messages are cut into batches.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.signals import repository_ingest
+from services.signals.classification import ClassificationSettings
+from services.signals.service_content import Content, Known, MetricEntry, Past, content_of, differences, state_of
+from services.signals.service_summaries import corrected, detected, recorded, redetected
+from services.signals.service_validation import Detection
+from shared import outbox
+from shared.events.envelope import EventType
+from shared.events.signals import (
+    SIGNAL_CORRECTED,
+    SIGNAL_DETECTED,
+    SIGNAL_RECORDED,
+    SIGNAL_REDETECTED,
+    SignalChanged,
+    SignalRedetected,
+    SignalState,
+)
+from shared.events.vocabulary import ActivityEventType, MagnitudeTier, SignalType
+from shared.outbox import Event
+
+_NOTICEABLE_SEVERITY: Final = 5
+# The tiers that decide where the severity hardly moved, worst first.
+_DECIDING_TIERS: Final = (
+    MagnitudeTier.CRITICAL,
+    MagnitudeTier.SEVERE,
+    MagnitudeTier.ELEVATED,
+    MagnitudeTier.MARGINAL,
+)
+
+
+class Outcome(Struct):
+    """What a batch comes to: rows to insert, to update and to demote (stored rows that were current), and events."""
+
+    inserted: list[Known]
+    updated: list[Known]
+    demoted: list[Known]
+    events: list[Event]
+
+
+async def ingest(session: AsyncSession, detections: Sequence[Detection], settings: ClassificationSettings) -> None:
+    """Store the effects of valid messages, in their order, and publish what happened.
+
+    Raises:
+        RaceLostError: where another process changed the same entities meanwhile; to be tried again from the start.
+    """
+    past = await repository_ingest.past(session, detections)
+    differing = [
+        detection
+        for detection in detections
+        if (row := past.rows.get(detection.signal_id)) is None or row.digest != detection.digest
+    ]
+    touched = {detection.signal_id for detection in differing}
+    # A message like the stored row counts again after one that is not.
+    relevant = [detection for detection in detections if detection.signal_id in touched]
+    if not relevant:
+        return
+    metrics = await repository_ingest.metrics(session, {detection.message.metric_id for detection in relevant})
+    await repository_ingest.load_contents(session, [row for name, row in past.rows.items() if name in touched])
+    late = [
+        detection
+        for detection in relevant
+        if detection.signal_id not in past.rows
+        and (current := past.currents.get(detection.entity_id)) is not None
+        and detection.detected_at < current.detected_at
+    ]
+    earlier = await repository_ingest.earlier_detections(session, late) if late else {}
+    outcome = fold(relevant, past, earlier, metrics, settings, datetime.now(UTC))
+    if outcome.demoted:
+        await repository_ingest.demote(session, outcome.demoted)
+    if outcome.updated:
+        await repository_ingest.update(session, outcome.updated)
+    if outcome.inserted:
+        await repository_ingest.insert(session, outcome.inserted)
+    await outbox.publish(session, *outcome.events)
+
+
+def fold(
+    detections: Iterable[Detection],
+    past: Past,
+    earlier: Mapping[UUID, tuple[datetime, UUID]],
+    metrics: Mapping[str, MetricEntry],
+    settings: ClassificationSettings,
+    now: datetime,
+) -> Outcome:
+    """Apply the rules to one message after the other.
+
+    `earlier` tells for a detection that comes late which stored one precedes it. The previous detection is the one
+    known when this one arrives: what its event told stays, also when one in between is recorded afterwards.
+    """
+    rows, currents = past.rows, past.currents
+    outcome = Outcome([], [], [], [])
+    updated: dict[UUID, Known] = {}
+    history: dict[UUID, list[Known]] = {entity: [current] for entity, current in currents.items()}
+    for detection in detections:
+        metric = metrics.get(detection.message.metric_id)
+        known = rows.get(detection.signal_id)
+        if known is not None:
+            event = _correct(known, detection, metric, settings, now)
+            if event is not None:
+                outcome.events.append(event)
+                if known.stored_sequence:
+                    updated[known.signal_id] = known
+            continue
+        content = content_of(detection, metric, settings)
+        row = Known(
+            detection.signal_id,
+            detection.entity_id,
+            detection.detected_at,
+            is_current=True,
+            event_sequence=1,
+            digest=detection.digest,
+            signal_type=content.simplified_signal_type,
+            severity=content.simplified_severity,
+            magnitude_tier=content.magnitude_tier,
+            content=content,
+        )
+        current = currents.get(row.entity_id)
+        if current is not None and row.detected_at < current.detected_at:
+            row.is_current = False
+            row.previous_signal_id = _preceding(row, earlier.get(row.signal_id), history[row.entity_id])
+            event = _event(
+                SIGNAL_RECORDED,
+                row,
+                detection,
+                now,
+                SignalChanged(signal=_state(row, content)),
+                recorded(content, metric, row.detected_at),
+            )
+        elif current is None:
+            data = SignalChanged(signal=_state(row, content))
+            event = _event(
+                SIGNAL_DETECTED, row, detection, now, data, detected(content, metric), ActivityEventType.NEW_SIGNAL
+            )
+        else:
+            row.previous_signal_id = current.signal_id
+            event = _redetected(row, content, current, metric, detection, now)
+            current.is_current = False
+            if current.stored_sequence:
+                outcome.demoted.append(current)
+        if row.is_current:
+            currents[row.entity_id] = row
+        outcome.events.append(event)
+        rows[row.signal_id] = row
+        history.setdefault(row.entity_id, []).append(row)
+        outcome.inserted.append(row)
+    outcome.updated = list(updated.values())
+    return outcome
+
+
+def feed_type(
+    severity: int,
+    signal_type: SignalType,
+    tier: MagnitudeTier | None,
+    previous_severity: int,
+    previous_type: SignalType,
+    previous_tier: MagnitudeTier | None,
+) -> ActivityEventType | None:
+    """What the feed shows of a newer detection.
+
+    A move of the severity by 5 or more decides, else the magnitude tier among marginal, elevated, severe and critical.
+    Suspect data is compared with nothing.
+    """
+    if SignalType.SUSPECT_DATA in (signal_type, previous_type):
+        return None
+    worse_by = severity - previous_severity
+    if abs(worse_by) < _NOTICEABLE_SEVERITY:
+        if tier not in _DECIDING_TIERS or previous_tier not in _DECIDING_TIERS:
+            return None
+        worse_by = _DECIDING_TIERS.index(previous_tier) - _DECIDING_TIERS.index(tier)
+    if worse_by == 0:
+        return None
+    return ActivityEventType.REGRESSION if worse_by > 0 else ActivityEventType.IMPROVEMENT
+
+
+def _correct(
+    known: Known, detection: Detection, metric: MetricEntry | None, settings: ClassificationSettings, now: datetime
+) -> Event | None:
+    """Take over what the same detection says now, but for what a user wrote; None where nothing differs."""
+    if known.digest == detection.digest:
+        return None
+    if known.content is None:
+        raise RuntimeError(f"the content of {known.signal_id} was not loaded")
+    content = content_of(detection, metric, settings)
+    if known.description_edited:
+        content = msgspec.structs.replace(content, description=known.content.description)
+    if known.narrative_edited:
+        content = msgspec.structs.replace(content, why_matters_narrative=known.content.why_matters_narrative)
+    changed = differences(known.content, content)
+    if not changed:
+        return None
+    known.content = content
+    known.digest = detection.digest
+    known.event_sequence += 1
+    known.signal_type = content.simplified_signal_type
+    known.severity = content.simplified_severity
+    known.magnitude_tier = content.magnitude_tier
+    data = SignalChanged(signal=_state(known, content), changed=changed)
+    return _event(SIGNAL_CORRECTED, known, detection, now, data, corrected(content, metric, changed))
+
+
+def _redetected(
+    row: Known, content: Content, current: Known, metric: MetricEntry | None, detection: Detection, now: datetime
+) -> Event:
+    shown = feed_type(
+        row.severity, row.signal_type, row.magnitude_tier, current.severity, current.signal_type, current.magnitude_tier
+    )
+    data = SignalRedetected(
+        signal=_state(row, content),
+        previous_severity=current.severity,
+        previous_signal_type=current.signal_type,
+        previous_magnitude_tier=current.magnitude_tier,
+    )
+    return _event(
+        SIGNAL_REDETECTED, row, detection, now, data, redetected(content, metric, current.severity, shown), shown
+    )
+
+
+def _preceding(row: Known, stored: tuple[datetime, UUID] | None, others: Iterable[Known]) -> UUID | None:
+    """The latest detection of the entity before this one."""
+    candidates = [(other.detected_at, other.signal_id) for other in others if other.detected_at < row.detected_at]
+    if stored is not None:
+        candidates.append(stored)
+    return max(candidates)[1] if candidates else None
+
+
+def _state(row: Known, content: Content) -> SignalState:
+    return state_of(
+        content,
+        signal_id=row.signal_id,
+        entity_id=row.entity_id,
+        previous_signal_id=row.previous_signal_id,
+        is_current=row.is_current,
+        detected_at=row.detected_at,
+    )
+
+
+def _event(
+    event_type: EventType,
+    row: Known,
+    detection: Detection,
+    now: datetime,
+    data: SignalChanged | SignalRedetected,
+    summary: str,
+    shown: ActivityEventType | None = None,
+) -> Event:
+    return Event(
+        type=event_type,
+        subject=row.signal_id,
+        key=row.entity_id,
+        data=data,
+        summary=summary,
+        feed_type=shown,
+        sequence=row.event_sequence,
+        time=now,
+        cause=detection.cause,
+    )

@@ -1,0 +1,162 @@
+"""From an engine's message to a `Detection`: decoded, rounded to the columns, checked, and named by its ids."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Any, Final
+from uuid import UUID
+
+from msgspec import Struct
+
+from services.signals.classification import ClassificationSettings, SentClassification, refusal
+from shared.events.decoding import RejectedMessageError, convert, decode_object
+from shared.events.engine import (
+    EngineSignal,
+    dimensions_hash,
+    entity_id,
+    signal_id,
+)
+from shared.telemetry import Cause
+
+_LONGEST_LEAD: Final = timedelta(days=1)
+_QUANTA: Final = {2: Decimal("0.01"), 4: Decimal("0.0001")}
+_KNOWN_FIELDS: Final = frozenset(EngineSignal.__struct_fields__)
+# Part of every digest: raise it when the same message would be stored differently from then on.
+_CONTENT_VERSION: Final = b"1"
+
+
+class Numbers(Struct, frozen=True):
+    """The figures that have a NUMERIC column, rounded half-even to it."""
+
+    metric_value: float
+    peer_mean: float | None
+    peer_std: float | None
+    percentile_rank: float | None
+    annual_excess_cost: float | None
+    excess_los_days: float | None
+    capacity_impact_bed_days: float | None
+    expected_metric_value: float | None
+
+
+class Detection(Struct, frozen=True):
+    """A valid message of the engine.
+
+    `document` is the decoded message as it came, from which the JSON columns are stored; `extra` its unknown fields.
+    `digest` is the same for the same message only.
+    """
+
+    signal_id: UUID
+    entity_id: UUID
+    detected_at: datetime
+    dimensions_hash: str
+    digest: bytes
+    message: EngineSignal
+    document: dict[str, Any]
+    numbers: Numbers
+    sent: SentClassification | None
+    extra: dict[str, Any] | None
+    cause: Cause
+
+
+def read(raw: bytes | None, cause: Cause, now: datetime, settings: ClassificationSettings) -> Detection:
+    """Decode and validate one message of ``engine.signals.v1``.
+
+    Raises:
+        RejectedMessageError: with a reason for the person who looks into the dead letters.
+    """
+    document = decode_object(raw)
+    message = convert(document, EngineSignal)
+    detected_at = _moment(message.detected_at, now)
+    _require_ascending("metric_trend_timeline", [point.period for point in message.metric_trend_timeline or ()])
+    _require_ascending("peer_percentile_trends", [peers.period for peers in message.peer_percentile_trends or ()])
+    sent = _sent(message)
+    if sent is not None and (reason := refusal(sent, settings)) is not None:
+        raise RejectedMessageError("invalid_classification", reason)
+
+    dimensions = message.entity_dimensions_hash or dimensions_hash(message.entity_dimensions)
+    entity = entity_id(message.canonical_node_id, message.metric_id, message.facility_id, dimensions)
+    unknown = document.keys() - _KNOWN_FIELDS
+    return Detection(
+        signal_id=signal_id(entity, detected_at),
+        entity_id=entity,
+        detected_at=detected_at,
+        dimensions_hash=dimensions,
+        digest=blake2b(raw or b"", digest_size=16, key=_CONTENT_VERSION).digest(),
+        message=message,
+        document=document,
+        numbers=_numbers(message),
+        sent=sent,
+        extra={name: document[name] for name in document if name in unknown} if unknown else None,
+        cause=cause,
+    )
+
+
+def rounded(name: str, value: float | None, digits: int, places: int) -> float | None:
+    """The value as NUMERIC(digits, places) stores it: half-even, judged by its decimal digits.
+
+    Raises:
+        RejectedMessageError: where it does not fit.
+    """
+    if value is None:
+        return None
+    limit = 10.0 ** (digits - places)
+    if -limit <= value <= limit:
+        near = round(value, places)
+        # `round` looks at the binary value, where 0.12345 is no tie; what has no further digits needs no rounding.
+        if near != value:
+            near = float(Decimal(repr(value)).quantize(_QUANTA[places], ROUND_HALF_EVEN))
+        if -limit < near < limit:
+            return near + 0.0  # makes 0 of -0
+    raise RejectedMessageError("number_too_large", f"{name} {value:g} does not fit NUMERIC({digits},{places}).")
+
+
+def _numbers(message: EngineSignal) -> Numbers:
+    value = rounded("metric_value", message.metric_value, 10, 4)
+    if value is None:
+        raise RejectedMessageError("invalid_field", "metric_value is missing.")
+    return Numbers(
+        value,
+        rounded("peer_mean", message.peer_mean, 10, 4),
+        rounded("peer_std", message.peer_std, 10, 4),
+        rounded("percentile_rank", message.percentile_rank, 5, 2),
+        rounded("annual_excess_cost", message.annual_excess_cost, 12, 2),
+        rounded("excess_los_days", message.excess_los_days, 10, 2),
+        rounded("capacity_impact_bed_days", message.capacity_impact_bed_days, 10, 4),
+        rounded("expected_metric_value", message.expected_metric_value, 10, 4),
+    )
+
+
+def _moment(detected_at: datetime, now: datetime) -> datetime:
+    if detected_at - now > _LONGEST_LEAD:
+        raise RejectedMessageError(
+            "detected_in_future", f"detected_at {detected_at.isoformat()} is more than a day ahead."
+        )
+    try:
+        return detected_at.astimezone(UTC)
+    except OverflowError:
+        raise RejectedMessageError("invalid_field", "detected_at lies before the year 1.") from None
+
+
+def _require_ascending(name: str, months: list[str]) -> None:
+    # Months as text sort like months.
+    for earlier, later in pairwise(months):
+        if earlier >= later:
+            raise RejectedMessageError(
+                "periods_out_of_order", f"{name} is not oldest first with each period once: {later} follows {earlier}."
+            )
+
+
+def _sent(message: EngineSignal) -> SentClassification | None:
+    sent = SentClassification(
+        message.simplified_signal_type,
+        message.simplified_severity,
+        message.simplified_severity_range,
+        message.simplified_indicators,
+        message.simplified_reasoning,
+        message.simplified_severity_calculation,
+    )
+    return None if sent == _NOTHING_SENT else sent
+
+
+_NOTHING_SENT: Final = SentClassification()
