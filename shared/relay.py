@@ -92,7 +92,7 @@ class Relay:
                 linger_ms=5,
                 max_batch_size=256 * 1024,
                 max_request_size=8 * MAX_MESSAGE_BYTES,
-                request_timeout_ms=20_000,
+                request_timeout_ms=int(self._settings.outbox_acknowledge_seconds * 1000),
             )
             try:
                 await producer.start()

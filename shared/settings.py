@@ -34,6 +34,9 @@ class ServiceSettings(BaseSettings):
         float, Field(ge=5, description="A consumer with messages waiting and no progress for so long is made anew.")
     ] = 30.0
     outbox_batch_size: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    outbox_acknowledge_seconds: Annotated[
+        float, Field(ge=1, description="How long Kafka may take to acknowledge a message before it is sent again.")
+    ] = 20.0
     token_issuer: str = "quality-compass"  # noqa: S105 - a name, no secret
     token_audience: str = "quality-compass"  # noqa: S105
     access_refresh_seconds: Annotated[

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from prometheus_client import REGISTRY
 
 from deploy.local.kafka import EmbeddedKafka
 from shared import outbox
@@ -32,7 +33,13 @@ async def topic(kafka: EmbeddedKafka) -> str:
 
 @asynccontextmanager
 async def relaying(settings: ServiceSettings, kafka: EmbeddedKafka, count: int = 1) -> AsyncIterator[None]:
-    here = settings.model_copy(update={"kafka_bootstrap_servers": kafka.bootstrap_servers, "outbox_batch_size": 200})
+    here = settings.model_copy(
+        update={
+            "kafka_bootstrap_servers": kafka.bootstrap_servers,
+            "outbox_batch_size": 200,
+            "outbox_acknowledge_seconds": 2.0,
+        }
+    )
     tasks = [asyncio.create_task(Relay(here, SCHEMA).run()) for _ in range(count)]
     try:
         yield
@@ -80,6 +87,10 @@ def first_seen_in_order(messages: list[Message], count: int) -> None:
         assert firsts == sorted(firsts)
         seen.update(firsts)
     assert seen == set(range(count))
+
+
+async def failures() -> float:
+    return REGISTRY.get_sample_value("compass_outbox_failures_total") or 0.0
 
 
 async def test_all_is_relayed_in_order_and_deleted(
@@ -134,9 +145,12 @@ async def test_nothing_is_lost_while_kafka_is_away(
     async with relaying(settings, kafka):
         await publish(session_maker, topic, range(500))
         await eventually(lambda: query("SELECT 1 FROM outbox LIMIT 1"), lambda rows: not rows)
+        before = await failures()
         await asyncio.to_thread(kafka.kill)
         try:
             await publish(session_maker, topic, range(500, 1000))
+            # Long enough for the relay to give up on what it had sent, more than once.
+            await eventually(failures, lambda seen: seen >= before + 2)
         finally:
             await asyncio.to_thread(kafka.start)
         await publish(session_maker, topic, range(1000, 1500))
