@@ -199,7 +199,7 @@ def _rate_limits(limits: GatewaySettings, *, login: bool = False) -> dict[str, A
     A descriptor's entry without a value has a bucket for each value that turns up.
     """
     always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
-    by_address = {"remote_address": {}}
+    by_address: dict[str, Any] = {"remote_address": {}}
     by_token = {"request_headers": {"header_name": "authorization", "descriptor_key": "token"}}
     if login:
         per_address = _bucket(limits.logins_per_minute_and_address, "60s")
