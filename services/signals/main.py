@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.signals.consumers import engine_signals
+from services.signals.consumers import USERS, WORKFLOW_STATES, engine_signals
 from services.signals.settings import SignalsSettings
 from shared.access import access_subscription
 from shared.app import create_app, run
@@ -15,7 +15,7 @@ def create(settings: SignalsSettings) -> FastAPI:
         name="signals",
         description="What the analytics engine found, classified, with its history.",
         routers=[],
-        subscriptions=[engine_signals(settings), access_subscription("signals")],
+        subscriptions=[engine_signals(settings), WORKFLOW_STATES, USERS, access_subscription("signals")],
     )
 
 
