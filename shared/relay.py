@@ -100,8 +100,7 @@ class Relay:
                 logger.info("relay active")
                 await self._relay(connection, producer)
             finally:
-                with suppress(KafkaError, OSError, TimeoutError):
-                    await asyncio.wait_for(producer.stop(), timeout=5)
+                await _close(producer)
         finally:
             connection.terminate()
 
@@ -146,7 +145,9 @@ class Relay:
         self, connection: asyncpg.Connection, ids: list[int], futures: list[asyncio.Future[object]], topics: list[str]
     ) -> None:
         """Delete what Kafka acknowledged; the rest is sent again, with a new producer."""
-        results = await asyncio.gather(*futures, return_exceptions=True)
+        # An idempotent producer tries for ever by itself, and may be dead (aiokafka#1017): waiting has an end here.
+        await asyncio.wait(futures, timeout=self._settings.outbox_acknowledge_seconds)
+        results = [_outcome(future) for future in futures]
         done = [number for number, result in zip(ids, results, strict=True) if not isinstance(result, BaseException)]
         if done:
             await connection.execute(_DELETE, done)
@@ -160,6 +161,24 @@ class Relay:
         failures = [result for result in results if isinstance(result, BaseException)]
         if failures:
             raise RelayLostError(f"{len(failures)} of {len(ids)} messages were not acknowledged: {failures[0]!r}")
+
+
+def _outcome(future: asyncio.Future[object]) -> object:
+    if not future.done():
+        return TimeoutError("no acknowledgement")
+    return future.exception() or future.result()
+
+
+async def _close(producer: AIOKafkaProducer) -> None:
+    """Close at once where Kafka is away: what was not acknowledged is still in the outbox.
+
+    A producer that is only left alone would go on sending beside its successor, out of order.
+    """
+    try:
+        await asyncio.wait_for(producer.stop(), timeout=2)
+    except (KafkaError, OSError, TimeoutError):
+        await producer._sender.close()  # noqa: SLF001 - stop() waits for acknowledgements; nothing public does not
+        await producer.client.close()
 
 
 def _headers(text: str) -> list[tuple[str, bytes | None]]:
