@@ -95,11 +95,11 @@ def classification_inputs(figures: Figures, single: float | None, rules: InputRu
     if sent is not None and sent != _NO_INPUTS:
         return sent
     if figures.timeline and figures.peer_trends:
-        months, zscores = _monthly_zscores(figures, rules)
+        periods, zscores = _monthly_zscores(figures, rules)
         if zscores and isfinite(average := mean(zscores)):
             return ClassificationInputs(
                 aggregate_zscore=average,
-                acceleration=_finite(second_derivative(months, zscores))
+                acceleration=_finite(second_derivative(list(map(month_number, periods)), zscores))
                 if len(zscores) >= rules.acceleration_periods
                 else None,
                 zscore_std=_finite(population_std(zscores)),
@@ -111,10 +111,11 @@ def classification_inputs(figures: Figures, single: float | None, rules: InputRu
 _NO_INPUTS = ClassificationInputs()
 
 
-def _monthly_zscores(figures: Figures, rules: InputRules) -> tuple[list[int], list[float]]:
+def _monthly_zscores(figures: Figures, rules: InputRules) -> tuple[list[str], list[float]]:
+    """The periods whose value can be compared with its peers, and the turned z-score of each."""
     peers = {peer.period: peer for peer in figures.peer_trends}
     minimum_peers, quartiles_per_std = rules.minimum_peers, rules.quartiles_per_std
-    months: list[int] = []
+    periods: list[str] = []
     rows: list[tuple[float, float, float]] = []
     for point in figures.timeline:
         value, peer = point.value, peers.get(point.period)
@@ -127,9 +128,9 @@ def _monthly_zscores(figures: Figures, rules: InputRules) -> tuple[list[int], li
                 continue
             spread = (peer.p75 - peer.p25) / quartiles_per_std
         if spread > 0.0:
-            months.append(month_number(point.period))
+            periods.append(point.period)
             rows.append((value, centre, spread))
-    return months, turned_zscores(rows, figures.polarity, figures.target_range)
+    return periods, turned_zscores(rows, figures.polarity, figures.target_range)
 
 
 def _finite(value: float | None) -> float | None:
