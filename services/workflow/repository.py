@@ -97,7 +97,7 @@ async def names_of(session: AsyncSession, user_ids: Collection[UUID]) -> dict[UU
     if not user_ids:
         return {}
     query = select(KnownUser.user_id, KnownUser.name).where(KnownUser.user_id.in_(user_ids))
-    return dict((await session.execute(query)).tuples().all())
+    return {row.user_id: row.name for row in await session.execute(query)}
 
 
 async def assignees(session: AsyncSession) -> Sequence[KnownUser]:

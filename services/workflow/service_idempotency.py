@@ -5,12 +5,12 @@ has no effect and leaves its key free. A second request that arrives while the f
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-import msgspec
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,7 +27,7 @@ class Attempt:
     """A write, and the key under which the client sends it again; None where it does not want to."""
 
     key: str | None
-    fingerprint: bytes
+    request: Request
 
 
 async def _attempt(
@@ -41,16 +41,21 @@ async def _attempt(
     ] = None,
 ) -> Attempt:
     if idempotency_key is None:
-        return Attempt(None, b"")
+        return Attempt(None, request)
     match = _KEY.fullmatch(idempotency_key)
     if match is None:
         detail = "Idempotency-Key takes 1 to 255 visible ASCII characters, in quotes or without."
         raise InvalidError(detail, errors=[FieldProblem(pointer="/header/idempotency-key", detail=detail)])
+    return Attempt(match[1] or match[2], request)
+
+
+async def _fingerprint(request: Request) -> bytes:
+    """What tells one write from another; called for a request that has been validated."""
     digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode())
     if body := await request.body():
         # The same members in another order, or with other blanks between them, are the same request.
-        digest.update(msgspec.json.encode(msgspec.json.decode(body), order="sorted"))
-    return Attempt(match[1] or match[2], digest.digest())
+        digest.update(json.dumps(json.loads(body), sort_keys=True).encode())
+    return digest.digest()
 
 
 OnceOnly = Annotated[Attempt, Depends(_attempt)]
@@ -67,12 +72,13 @@ async def once(
     """
     if attempt.key is None:
         return _answer(status, *_encode(await act()))
-    if await repository_idempotency.claim(session, user.id, attempt.key, attempt.fingerprint):
+    fingerprint = await _fingerprint(attempt.request)
+    if await repository_idempotency.claim(session, user.id, attempt.key, fingerprint):
         body, etag = _encode(await act())
         await repository_idempotency.remember(session, user.id, attempt.key, status, etag, body)
         return _answer(status, body, etag)
     first = await repository_idempotency.remembered(session, user.id, attempt.key)
-    if first.fingerprint != attempt.fingerprint:
+    if first.fingerprint != fingerprint:
         raise InvalidError("This Idempotency-Key was used for another request.", "idempotency_key_reused")
     return _answer(first.status, first.body, first.etag)
 
