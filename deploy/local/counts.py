@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import asyncpg
@@ -30,35 +31,43 @@ class Counts:
     capped: bool
 
 
-def count(stack: LocalStack) -> Counts:
-    """Ask the API as the demo administrator; StackError when it does not answer as expected."""
-    with httpx.Client(base_url=stack.gateway_url, timeout=30) as client:
+class Api:
+    """The gateway's API as the demo administrator sees it. Logs in when it has to: each login costs a slow hash."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=30)
+
+    def count(self) -> Counts:
+        """Ask for all counts; StackError when the API does not answer as it should."""
         try:
-            client.headers["authorization"] = f"Bearer {_access_token(client)}"
-            current = _total(client, "/api/signals", {})
-            detections = _total(client, "/api/signals", {"include_history": "true"})
-            new_signals = _total(client, "/api/feed", {"event_type": "new_signal"})
-            redetections = _total(client, "/api/feed", {"event_type": ["regression", "improvement"]})
+            current = self._total("/api/signals", {})
+            detections = self._total("/api/signals", {"include_history": "true"})
+            new_signals = self._total("/api/feed", {"event_type": "new_signal"})
+            redetections = self._total("/api/feed", {"event_type": ["regression", "improvement"]})
+        except httpx.HTTPStatusError as error:
+            answer = error.response
+            raise StackError(f"{answer.url} answers {answer.status_code}: {answer.text[:300]}") from error
         except httpx.HTTPError as error:
             raise StackError(f"the API does not answer as it should: {error}") from error
-    return Counts(
-        detections=detections[0],
-        current=current[0],
-        new_signals=new_signals[0],
-        redetections=redetections[0],
-        capped=any(capped for _, capped in (current, detections, new_signals, redetections)),
-    )
+        return Counts(
+            detections=detections[0],
+            current=current[0],
+            new_signals=new_signals[0],
+            redetections=redetections[0],
+            capped=any(capped for _, capped in (current, detections, new_signals, redetections)),
+        )
 
+    def _total(self, path: str, parameters: dict[str, Any]) -> tuple[int, bool]:
+        answer = self._client.get(path, params={**parameters, "limit": 1})
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            self._log_in()
+            answer = self._client.get(path, params={**parameters, "limit": 1})
+        page = answer.raise_for_status().json()
+        return page["total_count"], bool(page.get("total_is_capped"))
 
-def _access_token(client: httpx.Client) -> str:
-    answer = client.post("/api/auth/login", json={"email": DEMO_USERS[0], "password": DEMO_PASSWORD})
-    token: str = answer.raise_for_status().json()["access_token"]
-    return token
-
-
-def _total(client: httpx.Client, path: str, parameters: dict[str, Any]) -> tuple[int, bool]:
-    page = client.get(path, params={**parameters, "limit": 1}).raise_for_status().json()
-    return page["total_count"], bool(page.get("total_is_capped"))
+    def _log_in(self) -> None:
+        answer = self._client.post("/api/auth/login", json={"email": DEMO_USERS[0], "password": DEMO_PASSWORD})
+        self._client.headers["authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
 
 
 def on_its_way(stack: LocalStack) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from aiokafka.errors import KafkaError
 
-from deploy.local.counts import DEMO_PASSWORD, DEMO_USERS, Counts, count, on_its_way
+from deploy.local.counts import DEMO_PASSWORD, DEMO_USERS, Api, Counts, on_its_way
 from deploy.local.errors import StackError
 from deploy.local.ports import HOST
 from deploy.local.processes import PROJECT_ROOT
@@ -81,9 +81,10 @@ def run(settings: LocalSettings, demo_options: Sequence[str]) -> None:
         try:
             stack.start()
             supervisor = stack.supervisor(_say)
-            before = _count_when_answered(stack, supervisor)
+            api = Api(stack.gateway_url)
+            before = _count_when_answered(api, supervisor)
             published = _publish(stack, supervisor, demo_options)
-            after = _wait_for_arrival(stack, supervisor, published, before)
+            after = _wait_for_arrival(stack, api, supervisor, published, before)
             print(summary(settings, published, before, after, time.monotonic() - began), flush=True)
             while True:
                 supervisor.tick()
@@ -121,33 +122,35 @@ def _publish(stack: LocalStack, supervisor: Supervisor, options: Sequence[str]) 
     return Published(signals=figures["published"], as_of=figures["as_of"], left_out=figures["left_out"])
 
 
-def _count_when_answered(stack: LocalStack, supervisor: Supervisor) -> Counts:
+def _count_when_answered(api: Api, supervisor: Supervisor) -> Counts:
     """The first counts: the services learn the key that tokens are signed with a moment after they are ready."""
     deadline = time.monotonic() + ANSWER_SECONDS
     while True:
         supervisor.tick()
         try:
-            return count(stack)
+            return api.count()
         except StackError:
             if time.monotonic() > deadline:
                 raise
         time.sleep(_TICK_SECONDS)
 
 
-def _wait_for_arrival(stack: LocalStack, supervisor: Supervisor, published: Published, before: Counts) -> Counts:
+def _wait_for_arrival(
+    stack: LocalStack, api: Api, supervisor: Supervisor, published: Published, before: Counts
+) -> Counts:
     """Wait until nothing is on its way any more and, in a fresh stack, the counts agree; or until the time is over."""
     deadline = time.monotonic() + ARRIVAL_SECONDS
     while time.monotonic() < deadline:
         supervisor.tick()
         with suppress(StackError, KafkaError, OSError):
             if on_its_way(stack) == 0:
-                after = count(stack)
+                after = api.count()
                 fresh = before.detections == 0 and not after.capped
                 if not fresh or after.detections == after.new_signals == published.signals:
                     return after
         time.sleep(_TICK_SECONDS)
     _say(f"not everything arrived within {ARRIVAL_SECONDS:.0f} s: see the logs, and the rejected messages in the feed")
-    return count(stack)
+    return api.count()
 
 
 def summary(settings: LocalSettings, published: Published, before: Counts, after: Counts, seconds: float) -> str:
