@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum, auto
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -34,6 +34,8 @@ LEEWAY_SECONDS: Final = 5
 """How far the clocks of the issuer and a service may differ."""
 
 _LONGEST_TOKEN: Final = 4096
+_LAST_MOMENT: Final = 253_402_300_799
+"""The end of the year 9999, the last that a `datetime` can hold."""
 
 
 class Permission(StrEnum):
@@ -94,6 +96,9 @@ class User:
         return permission in PERMISSIONS[self.role]
 
 
+_Moment = Annotated[int, msgspec.Meta(ge=0, le=_LAST_MOMENT)]
+
+
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """What an access token says, validated."""
 
@@ -104,9 +109,9 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     jti: str
     iss: str
     aud: str
-    iat: int
-    nbf: int
-    exp: int
+    iat: _Moment
+    nbf: _Moment
+    exp: _Moment
 
     @property
     def user(self) -> User:
