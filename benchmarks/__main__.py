@@ -5,11 +5,16 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from benchmarks import relay
+import uvloop
+
+from benchmarks import ingest, relay
 from benchmarks.measure import Report, show, store
 from benchmarks.servers import Servers, servers
 
-BENCHMARKS: dict[str, Callable[[Servers, int], Coroutine[Any, Any, list[Report]]]] = {"relay": relay.run}
+BENCHMARKS: dict[str, Callable[[Servers, int], Coroutine[Any, Any, list[Report]]]] = {
+    "ingest": ingest.run,
+    "relay": relay.run,
+}
 
 
 def main() -> None:
@@ -25,9 +30,15 @@ def main() -> None:
     for name in arguments.names or BENCHMARKS:
         print(f"{name} ...", flush=True)
         with servers() as pair:
-            reports += asyncio.run(BENCHMARKS[name](pair, arguments.rounds))
+            reports += _run(BENCHMARKS[name](pair, arguments.rounds))
     print(show(reports))
     print(f"stored in benchmarks/results/{store(reports).name}")
+
+
+def _run(benchmark: Coroutine[Any, Any, list[Report]]) -> list[Report]:
+    """On the event loop that the services run on."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(benchmark)
 
 
 if __name__ == "__main__":

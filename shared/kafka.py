@@ -135,7 +135,9 @@ def create_broker(settings: ServiceSettings, subscription: Subscription, process
         allow_auto_create_topics=False,
         apply_types=False,
         graceful_timeout=15.0,
-        logger=logging.getLogger("faststream"),
+        # A line per batch, "received" and "processed", is for whoever debugs.
+        logger=logging.getLogger("compass.faststream"),
+        log_level=logging.DEBUG,
     )
     subscriber = broker.subscriber(
         subscription.topic.name,

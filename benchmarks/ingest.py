@@ -1,0 +1,163 @@
+"""Ingest: messages on the topic until stored, classified, events in the outbox and offsets committed.
+
+The limit copies the same rows into a temporary table and upserts them from there into the same table, batch by batch,
+over one connection: no decoding, no classification, no events, no Kafka. Both write to the same server with the same
+settings, in turn. The relay does not run: it has a benchmark of its own.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from benchmarks.measure import Figures, Report, alternate
+from benchmarks.servers import Servers
+from deploy.demo.outgoing import from_load
+from services.signals.consumers import engine_signals
+from services.signals.settings import SignalsSettings
+from shared.db import create_engine, create_session_maker
+from shared.kafka import Consumer, Subscription
+from tests.support.service import migrate, service_settings
+
+SIGNALS = 20_000
+_BATCH = 1000
+_EMPTY = "TRUNCATE signals, outbox, inbox, event_sequences"
+
+
+async def run(servers: Servers, rounds: int) -> list[Report]:
+    """Measure on servers of their own."""
+    migrate("signals", servers.postgres.owner_url("signals"))
+    connection = await asyncpg.connect(
+        servers.postgres.admin_url, server_settings={"search_path": "signals"}, command_timeout=300
+    )
+    subscription = engine_signals(_settings(servers))
+    topic = f"{subscription.topic.name}-{uuid4().hex[:8]}"
+    size = await _publish(servers, topic)
+
+    async def ours() -> float:
+        await _empty(connection)
+        group = f"signals.ingest-{uuid4().hex[:8]}"
+        here = replace(subscription, topic=replace(subscription.topic, name=topic), group=group)
+        return SIGNALS / await _consume(servers, here, connection)
+
+    await ours()
+    rows, columns = await _stored_rows(connection)
+
+    async def limit() -> float:
+        await _empty(connection)
+        started = perf_counter()
+        await _copy_and_upsert(connection, rows, columns)
+        return SIGNALS / (perf_counter() - started)
+
+    mine, theirs = await alternate(rounds, ours, limit)
+    await connection.close()
+    return [
+        Report(
+            "ingest",
+            Figures("ingest", "signals/s", mine),
+            Figures("  limit: COPY + upsert", "signals/s", theirs),
+            to_reach=0.4,
+            notes=[f"{SIGNALS:,} signals of {size:,.0f} bytes; first publication, consumer's start included"],
+        )
+    ]
+
+
+def _settings(servers: Servers) -> SignalsSettings:
+    settings: SignalsSettings = service_settings(
+        SignalsSettings, servers.postgres.service_url("signals"), servers.kafka.bootstrap_servers
+    )
+    return settings
+
+
+async def _empty(connection: asyncpg.Connection) -> None:
+    await connection.execute(_EMPTY)
+    await connection.execute("CHECKPOINT")
+
+
+async def _publish(servers: Servers, topic: str) -> float:
+    """Put the signals on a topic of their own; returns their mean size in bytes."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(topic, 6, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
+    finally:
+        await admin.close()
+    total = 0
+    producer = AIOKafkaProducer(
+        bootstrap_servers=servers.kafka.bootstrap_servers, linger_ms=5, max_batch_size=256 * 1024
+    )
+    async with producer:
+        for message in from_load(SIGNALS, seed=1, as_of=None).messages:
+            total += len(message.value)
+            await producer.send(topic, message.value, message.key.encode())
+    return total / SIGNALS
+
+
+async def _consume(servers: Servers, subscription: Subscription, connection: asyncpg.Connection) -> float:
+    """Seconds until the group has committed everything."""
+    settings = _settings(servers)
+    engine = create_engine(settings, "signals")
+    task = asyncio.create_task(
+        Consumer("signals", settings, subscription, create_session_maker(engine)).run(), name="ingest"
+    )
+    started = perf_counter()
+    stored = "SELECT coalesce(sum(next_offset), 0) FROM inbox WHERE consumer_group = $1"
+    # An observer from outside has nothing else to wait on.
+    while await connection.fetchval(stored, subscription.group) < SIGNALS:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    while await _committed(servers, subscription.group) < SIGNALS:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    seconds = perf_counter() - started
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    await engine.dispose()
+    return seconds
+
+
+async def _committed(servers: Servers, group: str) -> int:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        offsets: dict[TopicPartition, Any] = await admin.list_consumer_group_offsets(group)
+        return sum(place.offset for place in offsets.values() if place.offset > 0)
+    finally:
+        await admin.close()
+
+
+async def _stored_rows(connection: asyncpg.Connection) -> tuple[list[tuple[Any, ...]], list[str]]:
+    """What ours stored, as records for COPY, in the order of insertion."""
+    columns = [
+        row["column_name"]
+        for row in await connection.fetch(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = 'signals' "
+            "AND table_name = 'signals' AND is_generated = 'NEVER' ORDER BY ordinal_position"
+        )
+    ]
+    names = ", ".join(f'"{column}"' for column in columns)
+    return [tuple(row) for row in await connection.fetch(f"SELECT {names} FROM signals ORDER BY ctid")], columns  # noqa: S608
+
+
+async def _copy_and_upsert(connection: asyncpg.Connection, rows: list[tuple[Any, ...]], columns: list[str]) -> None:
+    names = ", ".join(f'"{column}"' for column in columns)
+    updates = ", ".join(f'"{column}" = excluded."{column}"' for column in columns if column not in ("id", "created_at"))
+    upsert = (
+        f"INSERT INTO signals ({names}) SELECT {names} FROM incoming "  # noqa: S608 - names of columns
+        "ON CONFLICT (canonical_node_id, metric_id, facility_id, entity_dimensions_hash, detected_at) "
+        f"DO UPDATE SET {updates}"
+    )
+    await connection.execute(f"CREATE TEMPORARY TABLE incoming AS SELECT {names} FROM signals WITH NO DATA")  # noqa: S608
+    for start in range(0, len(rows), _BATCH):
+        async with connection.transaction():
+            await connection.copy_records_to_table(
+                "incoming", records=rows[start : start + _BATCH], columns=columns, schema_name="pg_temp"
+            )
+            await connection.execute(upsert)
+            await connection.execute("TRUNCATE incoming")
+    await connection.execute("DROP TABLE incoming")
