@@ -66,6 +66,7 @@ class StopSignals:
     def _ask(self, _: int, __: FrameType | None) -> None:
         if not self._asked.is_set():
             self._asked.set()
+            _say("stopping everything; the data stays for the next start")
             raise Stopped
 
 
@@ -90,7 +91,7 @@ def run(settings: LocalSettings, demo_options: Sequence[str]) -> None:
                 supervisor.tick()
                 time.sleep(_TICK_SECONDS)
         except Stopped:
-            _say("stopping; the data stays for the next start")
+            return
         finally:
             signals.no_more()
             stack.stop()
