@@ -1,15 +1,14 @@
 """The feed, and what the caller has read of it."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from sqlalchemy import Row
 
 from services.activity import repository, repository_reads, service_reads
 from services.activity.repository_filters import FeedFilters
-from services.activity.schemas import Actor, FeedEvent, FeedPage, FeedQuery, Marked, MarkRead, Unread
+from services.activity.schemas import FeedEvent, FeedPage, FeedQuery, Marked, MarkRead, Unread
 from shared.auth import Permission, User, require
 from shared.db import DbSession
 from shared.pagination import COUNT_CAP, decode_cursor, encode_cursor
@@ -29,7 +28,7 @@ async def feed(user: Reader, session: DbSession, query: Annotated[FeedQuery, Que
     total = await repository.count(session, filters, reads, unread=unread)
     shown, has_more = rows[: query.limit], len(rows) > query.limit
     return FeedPage(
-        events=[_event(row) for row in shown],
+        events=[FeedEvent.of(row) for row in shown],
         cursor=encode_cursor(shown[-1].created_at, shown[-1].id) if has_more else None,
         has_more=has_more,
         total_count=min(total, COUNT_CAP),
@@ -61,17 +60,3 @@ async def mark_one_read(user: Reader, session: DbSession, event_id: UUID) -> Mar
     """Mark one event as read by the caller; again changes nothing."""
     marked, reads = await service_reads.mark_one(session, user.id, event_id)
     return Marked(marked=marked, unread_count=reads.unread, position=reads.head)
-
-
-def _event(row: Row[Any]) -> FeedEvent:
-    return FeedEvent(
-        id=row.id,
-        position=row.position,
-        event_type=row.event_type,
-        signal_id=row.signal_id,
-        user=None if row.user_id is None else Actor(id=row.user_id, name=row.user_name),
-        summary=row.summary,
-        payload=row.payload,
-        created_at=row.created_at,
-        read=row.is_read,
-    )

@@ -2,23 +2,27 @@
 
 from fastapi import FastAPI
 
-from services.activity import endpoints
+from services.activity import endpoints, endpoints_stream
 from services.activity.consumers import SUBSCRIPTIONS
 from services.activity.service_reads import follow_watermarks
+from services.activity.service_stream import Hub
 from services.activity.settings import ActivitySettings
 from shared.app import create_app, run
 
 
 def create(settings: ActivitySettings) -> FastAPI:
     """Build the service."""
-    return create_app(
+    hub = Hub()
+    app = create_app(
         settings,
         name="activity",
         description="One feed of all that happens, and the audit log behind it.",
-        routers=[endpoints.router],
+        routers=[endpoints.router, endpoints_stream.router],
         subscriptions=SUBSCRIPTIONS,
-        workers=[follow_watermarks],
+        workers=[follow_watermarks, hub.run],
     )
+    app.state.hub = hub
+    return app
 
 
 if __name__ == "__main__":

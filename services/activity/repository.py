@@ -6,7 +6,20 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Row, Select, exists, func, literal, or_, select, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Row,
+    Select,
+    exists,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.activity.models import ActivityEvent, FeedRead, KnownUser
@@ -43,8 +56,25 @@ async def page(
         candidates = _newest(_events, filters, before, limit, unread_for=reads if unread else None)
     found = candidates.subquery()
     statement = (
-        select(found, or_(*_is_read(found.c, reads)).label("is_read"), _name(found.c).label("user_name"))
+        select(found, _is_read(found.c, reads).label("is_read"), _name(found.c).label("user_name"))
         .order_by(found.c.created_at.desc(), found.c.id.desc())
+        .limit(limit)
+    )
+    return (await session.execute(statement)).all()
+
+
+async def stored_after(
+    session: AsyncSession, position: int, up_to: int, filters: FeedFilters, reads: ReadState | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Events in the order in which they were stored, after a position and up to another.
+
+    ``is_read`` is that of the user whose reads are given; without them it is false, as of an event just stored.
+    """
+    is_read = false() if reads is None else _is_read(_events.c, reads)
+    statement = (
+        select(_events, is_read.label("is_read"), _name(_events.c).label("user_name"))
+        .where(_events.c.position.between(position + 1, up_to), *conditions(_events.c, filters))
+        .order_by(_events.c.position)
         .limit(limit)
     )
     return (await session.execute(statement)).all()
@@ -82,8 +112,8 @@ def _read_singly(columns: Columns, reads: ReadState) -> ColumnElement[bool]:
     return exists().where(FeedRead.user_id == reads.user_id, FeedRead.event_id == columns.id)
 
 
-def _is_read(columns: Columns, reads: ReadState) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return columns.position <= reads.watermark, _read_singly(columns, reads)
+def _is_read(columns: Columns, reads: ReadState) -> ColumnElement[bool]:
+    return or_(columns.position <= reads.watermark, _read_singly(columns, reads))
 
 
 def _name(columns: Columns) -> ColumnElement[str | None]:

@@ -40,6 +40,7 @@ _STATE = text(
     ) AS mark
     """
 )
+_HEAD = text("SELECT feed_position FROM audit_head")
 _RAISE_WATERMARK = text(
     """
     INSERT INTO feed_read_watermarks AS mark (user_id, position) VALUES (:user_id, :position)
@@ -63,6 +64,12 @@ async def state(session: AsyncSession, user_id: UUID) -> ReadState:
     """How far the user has read."""
     row = (await session.execute(_STATE, {"user_id": user_id})).one()
     return ReadState(user_id, row.head, row.watermark, row.unread)
+
+
+async def head(session: AsyncSession) -> int:
+    """The position of the feed's last event, 0 for an empty feed."""
+    position: int = (await session.execute(_HEAD)).scalar_one()
+    return position
 
 
 async def raise_watermark(session: AsyncSession, user_id: UUID, position: int) -> None:

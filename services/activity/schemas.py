@@ -1,11 +1,13 @@
 """What the activity API takes and answers."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
+from sqlalchemy import Row
 
 from services.activity.repository_filters import FeedFilters
 from shared.events.vocabulary import ActivityEventType
@@ -26,7 +28,7 @@ def _moment(value: object) -> object:
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 
 
-class Filters(BaseModel):
+class StreamQuery(BaseModel):
     """Which events of the feed are meant; all given conditions hold together."""
 
     model_config = ConfigDict(extra="forbid")
@@ -34,13 +36,21 @@ class Filters(BaseModel):
     signal_id: UUID | None = Field(None, description="Only events on this signal.")
     event_type: list[ActivityEventType] = Field([], max_length=10, description="Only these types; repeatable.")
     user_id: UUID | None = Field(None, description="Only what this user did.")
+
+    def chosen(self) -> FeedFilters:
+        """The filters as the repository takes them."""
+        return FeedFilters(self.signal_id, tuple(dict.fromkeys(self.event_type)), self.user_id)
+
+
+class Filters(StreamQuery):
+    """Which events of the feed are meant, also by when they happened."""
+
     since: Moment | None = Field(None, alias="from", description="Only what happened at this time or later.")
     until: Moment | None = Field(None, alias="to", description="Only what happened before this time.")
 
     def chosen(self) -> FeedFilters:
         """The filters as the repository takes them."""
-        types = tuple(dict.fromkeys(self.event_type))
-        return FeedFilters(self.signal_id, types, self.user_id, self.since, self.until)
+        return replace(super().chosen(), since=self.since, until=self.until)
 
 
 class FeedQuery(Filters):
@@ -70,6 +80,21 @@ class FeedEvent(BaseModel):
     payload: Any = Field(description="The event's data; its schema is the event's in the AsyncAPI document.")
     created_at: datetime = Field(description="When it happened.")
     read: bool = Field(description="Whether the caller has read it.")
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """From a row of the repository's."""
+        return cls(
+            id=row.id,
+            position=row.position,
+            event_type=row.event_type,
+            signal_id=row.signal_id,
+            user=None if row.user_id is None else Actor(id=row.user_id, name=row.user_name),
+            summary=row.summary,
+            payload=row.payload,
+            created_at=row.created_at,
+            read=row.is_read,
+        )
 
 
 class FeedPage(BaseModel):

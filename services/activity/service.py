@@ -5,6 +5,7 @@ Only the envelope is read. A new event type, of whatever producer, needs no chan
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC
 from typing import Final
 
 from prometheus_client import Counter
@@ -47,6 +48,10 @@ def read(message: Message) -> AuditRow | None:
         if len(value) > _LONGEST_NAME:
             detail = f"`{attribute}` has {len(value)} characters; at most {_LONGEST_NAME} are stored."
             raise RejectedMessageError("invalid_field", detail)
+    try:
+        event.time.astimezone(UTC)
+    except OverflowError:
+        raise RejectedMessageError("invalid_field", "`time` lies outside of the years 1 to 9999 of UTC.") from None
     if _SNAPSHOT.fullmatch(event.type):
         SNAPSHOTS.labels(message.topic).inc()
         return None

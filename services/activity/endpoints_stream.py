@@ -1,0 +1,46 @@
+"""The feed live, as server-sent events."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import StreamingResponse
+
+from services.activity import service_stream
+from services.activity.schemas import StreamQuery
+from shared.auth import Permission, User, bearer_token, require
+
+router = APIRouter(prefix="/api/feed", tags=["Activity"])
+
+_DESCRIPTION = """\
+Server-sent events for fetch-based readers, which can send the access token.
+
+- `event: activity`, `id` = the event's position, `data` = the event as in `GET /api/feed`.
+- A comment and an `id` every 15 seconds when nothing happens.
+- `event: end`, `data` = `{"code", "detail"}`, and the stream ends: `expired_token` and `revoked_token` ask for another
+  token, `too_slow` for nothing but connecting again.
+
+With `Last-Event-ID` a stream goes on after that position, in the order in which events were stored, without a gap and
+without repeating any, on any instance of the service; without it the stream starts with what comes next.
+"""
+
+
+@router.get(
+    "/stream",
+    description=_DESCRIPTION,
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def stream(
+    user: Annotated[User, require(Permission.READ)],
+    request: Request,
+    query: Annotated[StreamQuery, Query()],
+    last_event_id: Annotated[str | None, Header(description="A position; what came after it is sent first.")] = None,
+) -> StreamingResponse:
+    """Follow the feed."""
+    state = request.app.state
+    await state.hub.ready()
+    after = await service_stream.resume_from(state.session_maker, last_event_id)
+    token = bearer_token(request) or ""
+    events = service_stream.follow(state.hub, state.session_maker, state.access, user, token, query.chosen(), after)
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)

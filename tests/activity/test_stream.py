@@ -1,0 +1,331 @@
+"""The feed live: on every instance, in the order of commit, without a gap or a repetition when a reader resumes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from deploy.local.ports import free_port
+from deploy.local.postgres import EmbeddedPostgres
+from services.activity import service_stream
+from services.activity.consumers import SUBSCRIPTIONS
+from services.activity.main import create
+from services.activity.repository_filters import FeedFilters
+from services.activity.schemas import FeedEvent
+from services.activity.settings import ActivitySettings
+from shared.access import Access
+from shared.db import SessionMaker
+from shared.events.topics import COMPASS_AUTH, COMPASS_WORKFLOW
+from shared.events.vocabulary import ActivityEventType
+from shared.kafka import BatchProcessor
+from tests.activity.events import event, example, messages
+from tests.support.eventually import eventually
+from tests.support.factories import message
+from tests.support.service import SIGNING_KEY, service_settings, token, user_id
+
+
+class Instance:
+    """A running instance of the service, without Kafka."""
+
+    def __init__(self, app: FastAPI, url: str) -> None:
+        self.app = app
+        self.url = url
+
+    @asynccontextmanager
+    async def stream(
+        self, query: str = "", *, after: int | None = None, role: str = "viewer", **claims: Any
+    ) -> AsyncIterator["Stream"]:
+        """A stream that is being read."""
+        headers = {"authorization": f"Bearer {token(role, **claims)}"}
+        if after is not None:
+            headers["last-event-id"] = str(after)
+        async with (
+            httpx.AsyncClient(base_url=self.url, timeout=20) as client,
+            client.stream("GET", f"/api/feed/stream{query}", headers=headers) as answer,
+        ):
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            stream = Stream(answer.aiter_lines())
+            assert await stream.block() == ["retry: 1000"]
+            yield stream
+
+
+class Stream:
+    """The blocks of a stream, one after the other."""
+
+    def __init__(self, lines: AsyncIterator[str]) -> None:
+        self._lines = lines
+
+    async def block(self) -> list[str]:
+        """The lines up to the next empty one; none at the end."""
+        found: list[str] = []
+        async with asyncio.timeout(15):
+            async for line in self._lines:
+                if not line:
+                    return found
+                found.append(line)
+        return found
+
+    async def events(self, count: int) -> list[dict[str, Any]]:
+        """The next events of the feed."""
+        found: list[dict[str, Any]] = []
+        while len(found) < count:
+            number, kind, data = await self.block()
+            event = json.loads(data.removeprefix("data: "))
+            assert (number, kind) == (f"id: {event['position']}", "event: activity")
+            found.append(event)
+        return found
+
+
+@pytest.fixture
+async def instances(
+    postgres: EmbeddedPostgres, own_database: str, committing: SessionMaker
+) -> AsyncIterator[Sequence[Instance]]:
+    """Two instances of the service on one database."""
+    async with committing() as session, session.begin():
+        await session.execute(
+            text("INSERT INTO verification_keys (kid, public_jwk) VALUES ('test-key', CAST(:jwk AS jsonb))"),
+            {"jwk": json.dumps(SIGNING_KEY.as_dict(private=False))},
+        )
+    settings = service_settings(ActivitySettings, postgres.service_url("activity", own_database))
+    started, tasks, servers = [], [], []
+    for _ in range(2):
+        app = create(settings)
+        app.state.session_maker = committing
+        app.state.access = Access(settings, committing)
+        await app.state.access.refresh()
+        port = free_port()
+        server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_config=None))
+        servers.append(server)
+        tasks += [asyncio.create_task(server.serve()), asyncio.create_task(app.state.hub.run(app))]
+        started.append(Instance(app, f"http://127.0.0.1:{port}"))
+
+    async def up() -> bool:
+        return all(server.started for server in servers)
+
+    await eventually(up)
+    yield started
+    for server in servers:
+        server.should_exit = server.force_exit = True
+    for task in tasks[1::2]:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def record(committing: SessionMaker, *sent: dict[str, Any]) -> None:
+    """Record events as one instance's consumer does."""
+    process = BatchProcessor("activity", SUBSCRIPTIONS[1], committing)
+    await process(messages(*sent, topic=COMPASS_WORKFLOW))
+
+
+async def test_every_instance_hears_of_every_event(committing: SessionMaker, instances: Sequence[Instance]) -> None:
+    one, two = instances
+    user = example("compass.user.created.v1") | {"time": "2026-01-01T00:00:00Z"}
+    learn = next(found for found in SUBSCRIPTIONS if found.group == "activity.users")
+    await BatchProcessor("activity", learn, committing)([message(COMPASS_AUTH, user)])
+    await record(committing, event(0))
+    async with one.stream() as here, two.stream() as there:
+        # Stored in an order that is not that of their time.
+        await record(committing, event(3, actorid=user["subject"]), event(1))
+        await record(committing, event(2, feedtype=None), event(4))
+        for stream in (here, there):
+            seen = await stream.events(3)
+            assert [found["summary"] for found in seen] == ["Event 3.", "Event 1.", "Event 4."]
+            assert [found["position"] for found in seen] == [2, 3, 4]
+    async with httpx.AsyncClient(base_url=one.url, headers={"authorization": f"Bearer {token('viewer')}"}) as client:
+        shown = (await client.get("/api/feed")).json()["events"]
+    assert sorted(shown[:-1], key=lambda found: found["position"]) == seen
+    assert seen[0]["user"] == {"id": user["subject"], "name": user["data"]["user"]["name"]}
+
+
+async def test_a_reader_that_resumes_anywhere_has_each_event_once(
+    committing: SessionMaker, instances: Sequence[Instance]
+) -> None:
+    total = 400
+
+    async def write() -> None:
+        for start in range(0, total, 10):
+            await record(committing, *(event(-n, summary=str(n)) for n in range(start, start + 10)))
+            await asyncio.sleep(0)
+
+    async def read() -> list[dict[str, Any]]:
+        seen: list[dict[str, Any]] = []
+        turn = 0
+        while len(seen) < total:
+            async with instances[turn % 2].stream(after=len(seen)) as stream:
+                seen += await stream.events(min(7 + 13 * (turn % 3), total - len(seen)))
+            turn += 1
+        return seen
+
+    _, seen, again = await asyncio.gather(write(), read(), read())
+    for found in (seen, again):
+        assert [entry["position"] for entry in found] == list(range(1, total + 1))
+        assert [entry["summary"] for entry in found] == [str(n) for n in range(total)]
+
+
+async def test_what_was_missed_is_shown_as_the_caller_has_read_it(
+    committing: SessionMaker, instances: Sequence[Instance]
+) -> None:
+    sent = [event(n) for n in range(3)]
+    await record(committing, *sent)
+    async with httpx.AsyncClient(base_url=instances[0].url) as client:
+        headers = {"authorization": f"Bearer {token('viewer')}"}
+        await client.post(f"/api/feed/{sent[1]['id']}/mark-read", headers=headers)
+    async with instances[0].stream(after=0) as stream:
+        assert [found["read"] for found in await stream.events(3)] == [False, True, False]
+
+
+async def test_filters_hold_for_what_was_missed_and_for_what_comes(
+    committing: SessionMaker, instances: Sequence[Instance]
+) -> None:
+    alice, signal = uuid4(), uuid4()
+
+    def some(first: int) -> list[dict[str, Any]]:
+        return [
+            event(first, subject=signal, sequence=first + 1, feedtype="comment", actorid=alice),
+            event(first + 1, subject=signal, sequence=first + 2, feedtype="assignment"),
+            event(first + 2, feedtype="comment"),
+        ]
+
+    expected = {
+        f"?signal_id={signal}": [0, 1, 3, 4],
+        "?event_type=comment": [0, 2, 3, 5],
+        "?event_type=assignment&event_type=insight": [1, 4],
+        f"?user_id={alice}": [0, 3],
+        f"?signal_id={signal}&event_type=comment": [0, 3],
+    }
+    await record(committing, *some(0))
+    async with AsyncExitStack() as stack:
+        streams = [
+            await stack.enter_async_context(instances[n % 2].stream(query, after=0)) for n, query in enumerate(expected)
+        ]
+        await record(committing, *some(3))
+        for stream, numbers in zip(streams, expected.values(), strict=True):
+            assert [found["summary"] for found in await stream.events(len(numbers))] == [f"Event {n}." for n in numbers]
+
+
+async def test_a_heartbeat_tells_how_far_the_reader_is(
+    committing: SessionMaker, instances: Sequence[Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_stream, "_HEARTBEAT_SECONDS", 0.3)
+    async with instances[0].stream("?event_type=insight") as stream:
+        assert await stream.block() == [": heartbeat", "id: 0"]
+        await record(committing, event(1), event(2))
+
+        async def block() -> list[str]:
+            return await stream.block()
+
+        await eventually(block, lambda found: found == [": heartbeat", "id: 2"])
+
+
+async def test_the_stream_ends_when_the_token_expires(instances: Sequence[Instance]) -> None:
+    expires = datetime.now(UTC) + timedelta(seconds=1)
+    async with instances[0].stream(exp=int(expires.timestamp()) + 1) as stream:
+        kind, data = await stream.block()
+        assert (kind, json.loads(data.removeprefix("data: "))["code"]) == ("event: end", "expired_token")
+        assert await stream.block() == []
+        assert datetime.now(UTC) >= expires
+
+
+async def test_the_stream_ends_soon_after_the_session_was_revoked(
+    committing: SessionMaker, instances: Sequence[Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_stream, "_LOOK_AT_TOKEN_SECONDS", 0.2)
+    session_id = uuid4()
+    async with instances[0].stream(sid=str(session_id)) as stream, instances[0].stream() as other:
+        async with committing() as session, session.begin():
+            await session.execute(
+                text(
+                    "INSERT INTO access_revocations (user_id, session_id, issued_before, until) "
+                    "VALUES (:user, :session, now() + interval '1 hour', now() + interval '1 hour')"
+                ),
+                {"user": user_id("viewer"), "session": session_id},
+            )
+        await instances[0].app.state.access.refresh()
+        kind, data = await stream.block()
+        assert (kind, json.loads(data.removeprefix("data: "))["code"]) == ("event: end", "revoked_token")
+        await record(committing, event(1))
+        assert len(await other.events(1)) == 1
+
+
+async def test_a_lost_connection_to_the_database_loses_no_event(
+    committing: SessionMaker, instances: Sequence[Instance]
+) -> None:
+    async with instances[0].stream() as stream:
+        await record(committing, event(1))
+        assert len(await stream.events(1)) == 1
+        async with committing() as session:
+            ended = await session.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE application_name = 'compass-activity-stream' AND datname = current_database()"
+                )
+            )
+            assert len(ended.all()) == 2
+        await record(committing, event(2), event(3))
+        assert [found["position"] for found in await stream.events(2)] == [2, 3]
+
+
+async def test_a_reader_that_leaves_is_forgotten(instances: Sequence[Instance]) -> None:
+    hub = instances[0].app.state.hub
+    async with instances[0].stream(), instances[0].stream(f"?signal_id={uuid4()}"):
+        assert len(hub._readers) == 2
+
+    async def readers() -> int:
+        return len(hub._readers)
+
+    await eventually(readers, lambda count: count == 0)
+
+
+def stored(position: int) -> FeedEvent:
+    return FeedEvent(
+        id=uuid4(),
+        position=position,
+        event_type=ActivityEventType.COMMENT,
+        signal_id=UUID(int=1),
+        user=None,
+        summary=None,
+        payload={},
+        created_at=datetime.now(UTC),
+        read=False,
+    )
+
+
+async def test_a_reader_that_is_too_slow_is_given_up_and_holds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_stream, "_LONGEST_QUEUE", 3)
+    reader = service_stream.Reader(FeedFilters(), after=1)
+    for position in range(1, 5):
+        reader.offer(stored(position), b"%d" % position)
+    assert (reader.too_slow, await reader.take(0)) == (False, b"234")
+    for position in range(5, 9):
+        reader.offer(stored(position), b"%d" % position)
+    assert (reader.too_slow, await reader.take(0)) == (True, b"")
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "2", "1" * 30, "1.0", ""])
+async def test_a_position_that_the_feed_does_not_have_is_422(
+    committing: SessionMaker, instances: Sequence[Instance], last: str
+) -> None:
+    await record(committing, event(1))
+    headers = {"authorization": f"Bearer {token('viewer')}", "last-event-id": last}
+    async with httpx.AsyncClient(base_url=instances[0].url, headers=headers) as client:
+        answer = await client.get("/api/feed/stream")
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_position")
+
+
+async def test_who_asks_comes_before_what_is_asked(instances: Sequence[Instance]) -> None:
+    async with httpx.AsyncClient(base_url=instances[0].url) as client:
+        assert (await client.get("/api/feed/stream?typo=1")).status_code == 401
+        headers = {"authorization": f"Bearer {token('viewer')}"}
+        assert (await client.get("/api/feed/stream?typo=1", headers=headers)).status_code == 422
