@@ -1,0 +1,39 @@
+"""HTTP in: the list of signals, and one of them."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from services.signals import repository, service
+from services.signals.schemas import SignalDetail, SignalPage, SignalQuery
+from shared.auth import Permission, User, require
+from shared.db import DbSession
+from shared.errors import NotFoundError
+
+router = APIRouter(prefix="/api", tags=["signals"])
+
+Reader = Annotated[User, require(Permission.READ)]
+
+_JSON = "application/json"
+
+
+@router.get("/signals", response_model=SignalPage)
+async def list_signals(user: Reader, query: Annotated[SignalQuery, Query()], session: DbSession) -> Response:
+    """Signals by filters, a page at a time; each entity's current detection unless `include_history` is set.
+
+    Every filter by value may be given several times and matches any of its values. `dimension.<name>=<value>`
+    filters by a dimension of the entity (`dimension.department=1`). Pages follow a cursor, which neither skips nor
+    repeats a row, or an offset.
+    """
+    return Response(await service.list_page(session, query, user.id), media_type=_JSON)
+
+
+@router.get("/signals/{signal_id}", response_model=SignalDetail)
+async def get_signal(signal_id: UUID, _: Reader, session: DbSession) -> Response:
+    """One signal with all that is stored of it, its workflow status and where to read on."""
+    found = await repository.detail(session, signal_id)
+    if found is None:
+        raise NotFoundError("There is no signal with this id.")
+    body, tag = found
+    return Response(body, media_type=_JSON, headers={"etag": tag})

@@ -1,0 +1,164 @@
+"""The SQL of reading signals. Rows become JSON in the database: Python would only take them apart and together."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.signals.repository_filters import (
+    NULLABLE,
+    SORT_COLUMNS,
+    Conditions,
+    SignalFilters,
+    Sort,
+    SortOrder,
+    conditions,
+)
+from shared.db import raw_connection
+from shared.pagination import COUNT_CAP
+
+_DAYS_OPEN: Final = (
+    "GREATEST(0, floor(extract(epoch FROM COALESCE(s.closed_at, now()) - s.detected_at) / 86400))::int AS days_open"
+)
+
+
+def _person(column: str, name: str) -> str:
+    return f"""
+        CASE WHEN s.{column} IS NOT NULL THEN json_build_object(
+            'id', s.{column}, 'name', (SELECT u.name FROM users AS u WHERE u.id = s.{column})) END AS {name}"""  # noqa: S608
+
+
+_LISTED: Final = (
+    *("id", "entity_id", "is_current", "canonical_node_id", "metric_id", "domain", "facility", "facility_id"),
+    *("system_name", "service_line", "sub_service_line", "description", "metric_value", "peer_mean", "peer_std"),
+    *("percentile_rank", "encounters", "detected_at", "created_at", "updated_at", "simplified_signal_type"),
+    *("simplified_severity", "entity_dimensions", "groupby_label", "group_value", "metric_trend_timeline"),
+    *("trend_direction", "annual_excess_cost", "excess_los_days", "capacity_impact_bed_days"),
+    *("expected_metric_value", "why_matters_narrative", "polarity", "magnitude_tier", "trajectory_tier"),
+    *("consistency_tier", "workflow_status"),
+)
+_DETAILED: Final = (
+    *("simplified_severity_range", "simplified_inputs", "simplified_indicators", "simplified_reasoning"),
+    *("simplified_severity_calculation", "entity_dimensions_hash", "temporal_node_id", "metadata_per_period"),
+    *("peer_percentile_trends", "extra", "period_count", "suppressed", "engine_classified", "previous_signal_id"),
+    *("description_edited_at", "narrative_edited_at"),
+)
+_ITEM: Final = (
+    "(SELECT row_to_json(item) FROM (SELECT "  # noqa: S608 - names of columns
+    + ", ".join(f"s.{name}" for name in _LISTED)
+    + f", {_person('assignee_id', 'assignee')}, {_DAYS_OPEN}) AS item)::text AS item"
+)
+_DETAIL: Final = (
+    "SELECT s.event_sequence, s.workflow_sequence, s.is_current, (SELECT row_to_json(item) FROM (SELECT "  # noqa: S608
+    + ", ".join(f"s.{name}" for name in (*_LISTED, *_DETAILED))
+    + f", {_person('assignee_id', 'assignee')}, {_person('description_edited_by', 'description_edited_by')}"
+    + f", {_person('narrative_edited_by', 'narrative_edited_by')}, {_DAYS_OPEN}"
+    + """, (SELECT c.id FROM signals AS c WHERE c.entity_id = s.entity_id AND c.is_current) AS current_signal_id,
+        json_build_object('history', '/api/signals/' || s.id || '/history', 'parent', '/api/signals/' || s.id
+        || '/parent', 'children', '/api/signals/' || s.id || '/children') AS links) AS item)::text AS item
+    FROM signals AS s WHERE s.id = $1"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A signal of a page: its JSON, and its place in the sort."""
+
+    item: str
+    key: Any
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page begins: after a row with this sort key and id, or after a number of rows."""
+
+    key: Any = None
+    id: UUID | None = None
+    offset: int = 0
+
+
+async def page(
+    session: AsyncSession, filters: SignalFilters, sort: Sort, order: SortOrder, place: Place, rows: int
+) -> list[Row]:
+    """Up to so many rows after a place. Equal keys are in the order of their ids; missing ones are last."""
+    matching = conditions(filters)
+    if sort is not NULLABLE:
+        return await _part(session, matching, sort, order, place, rows)
+    found: list[Row] = []
+    skip = place.offset
+    present = matching.copy()
+    present.add(f"s.{SORT_COLUMNS[sort]} IS NOT NULL")
+    if place.id is None or place.key is not None:
+        found = await _part(session, present, sort, order, place, rows)
+        if len(found) == rows:
+            return found
+        if found or not skip:
+            skip = 0
+        else:
+            skip -= await _count(session, present, skip)
+    after = place if place.id is not None and place.key is None else Place(offset=skip)
+    missing = matching.copy()
+    missing.add(f"s.{SORT_COLUMNS[sort]} IS NULL")
+    return found + await _part(session, missing, sort, order, after, rows - len(found))
+
+
+async def total(session: AsyncSession, filters: SignalFilters) -> int:
+    """How many signals match; more than COUNT_CAP are counted as one more."""
+    return await _count(session, conditions(filters), COUNT_CAP + 1)
+
+
+async def detail(session: AsyncSession, signal_id: UUID) -> tuple[str, str] | None:
+    """A signal with everything as JSON, and its entity tag."""
+    connection = await raw_connection(session)
+    record = await connection.fetchrow(_DETAIL, signal_id)
+    if record is None:
+        return None
+    return record["item"], etag(record["event_sequence"], record["workflow_sequence"], record["is_current"])
+
+
+def etag(event_sequence: int, workflow_sequence: int, is_current: bool) -> str:
+    """The version of a signal as its readers see it: its own events, those of its workflow, and whether it leads."""
+    return f'"{event_sequence}.{workflow_sequence}.{int(is_current)}"'
+
+
+async def _part(
+    session: AsyncSession, matching: Conditions, sort: Sort, order: SortOrder, place: Place, rows: int
+) -> list[Row]:
+    column = SORT_COLUMNS[sort]
+    chosen = matching.copy()
+    if place.id is not None:
+        beyond = "<" if order is SortOrder.DESC else ">"
+        if place.key is None:
+            chosen.add(f"s.id {beyond} {{}}", place.id)
+        else:
+            chosen.add(f"(s.{column}, s.id) {beyond} ({{}}, {{}})", place.key, place.id)
+    nulls = "" if sort is not NULLABLE else "NULLS LAST" if order is SortOrder.DESC else "NULLS FIRST"
+    limits = f"LIMIT {rows:d} OFFSET {place.offset:d}"
+    connection = await raw_connection(session)
+    records = await connection.fetch(
+        f"SELECT {_ITEM}, s.{column} AS key, s.id FROM signals AS s WHERE {chosen.where} "  # noqa: S608 - constants
+        f"ORDER BY s.{column} {order} {nulls}, s.id {order} {limits}",
+        *chosen.values,
+    )
+    return [Row(record["item"], record["key"], record["id"]) for record in records]
+
+
+async def _count(session: AsyncSession, matching: Conditions, most: int) -> int:
+    connection = await raw_connection(session)
+    found: int = await connection.fetchval(
+        f"SELECT count(*) FROM (SELECT FROM signals AS s WHERE {matching.where} LIMIT {most:d}) AS found",  # noqa: S608
+        *matching.values,
+    )
+    return found
+
+
+CURSORS: Final[dict[Sort, Any]] = {
+    Sort.DETECTED_AT: tuple[Sort, SortOrder, datetime, UUID],
+    Sort.PRIORITY: tuple[Sort, SortOrder, int | None, UUID],
+    Sort.METRIC_ID: tuple[Sort, SortOrder, str, UUID],
+    Sort.FACILITY: tuple[Sort, SortOrder, str, UUID],
+}
+"""What a cursor holds: the sort, and the sort key and id of the page's last row."""

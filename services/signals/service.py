@@ -1,0 +1,53 @@
+"""The rules of reading signals: pages and their cursors."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.signals import repository
+from services.signals.repository import CURSORS, Place
+from services.signals.schemas import SignalQuery
+from shared.errors import FieldProblem, InvalidError
+from shared.pagination import COUNT_CAP, decode_cursor, encode_cursor
+
+_LARGEST_SEVERITY = 2**31 - 1
+
+
+async def list_page(session: AsyncSession, query: SignalQuery, caller: UUID) -> bytes:
+    """A page of the list, as the JSON of a `SignalPage`.
+
+    Raises:
+        InvalidError: for a cursor of another sort, or of no list at all.
+    """
+    filters = query.filters(caller)
+    place = Place(offset=query.offset or 0) if query.cursor is None else _place(query)
+    rows = await repository.page(session, filters, query.sort_by, query.sort_order, place, query.limit + 1)
+    has_more = len(rows) > query.limit
+    del rows[query.limit :]
+    if query.cursor is None and not has_more and (rows or not place.offset):
+        total = place.offset + len(rows)
+    else:
+        total = await repository.total(session, filters)
+    cursor = None
+    if has_more:
+        cursor = encode_cursor(query.sort_by, query.sort_order, rows[-1].key, rows[-1].id)
+    rest: dict[str, Any] = {
+        "total_count": min(total, COUNT_CAP),
+        "total_is_capped": total > COUNT_CAP,
+        "limit": query.limit,
+        "offset": place.offset if query.cursor is None else None,
+        "cursor": cursor,
+        "has_more": has_more,
+    }
+    items = ",".join(row.item for row in rows)
+    return f'{{"signals":[{items}],'.encode() + msgspec.json.encode(rest)[1:]
+
+
+def _place(query: SignalQuery) -> Place:
+    sort, order, key, signal_id = decode_cursor(query.cursor or "", CURSORS[query.sort_by])
+    if (sort, order) != (query.sort_by, query.sort_order) or (type(key) is int and abs(key) > _LARGEST_SEVERITY):
+        detail = "The cursor belongs to another sort."
+        raise InvalidError(detail, "bad_cursor", errors=[FieldProblem(pointer="/query/cursor", detail=detail)])
+    return Place(key, signal_id)
