@@ -99,6 +99,7 @@ def test_the_same_figures_in_other_clothes(tmp_path: Path, text: str) -> None:
         (lines("2017-01,,1,100,10,5"), ", line 2, column org_code: is empty"),
         (lines("2017-01,RA1,,100,10,5"), ", line 2, column type: is empty"),
         (lines(f"2017-01,{'R' * 51},1,100,10,5"), ", line 2, column org_code: is longer than 50 characters"),
+        (lines(f"2017-01,RA1,{'d' * 256},100,10,5"), ", line 2, column type: is longer than 255 characters"),
         (lines("2017-01,R\0,1,100,10,5"), ", line 2, column org_code: has characters that cannot be printed"),
         (lines("2017-01,RA1,1,100,10"), ", line 2: 5 columns where the header has 6"),
         (lines(ROWS[0], "2017-01,RA1,1,100,10,5,7"), ", line 3: 7 columns where the header has 6"),
@@ -111,6 +112,11 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str | bytes
     with pytest.raises(InputError) as error:
         read(tmp_path, text)
     assert str(error.value) == f"{tmp_path / 'figures.csv'}{message}"
+
+
+def test_texts_may_be_as_long_as_their_columns(tmp_path: Path) -> None:
+    [entity] = read(tmp_path, lines(f"2017-01,{'R' * 50},{'d' * 255},100,100,5")).by_entity
+    assert (entity.facility.facility_id, dict(entity.dimensions)) == ("R" * 50, {"department": "d" * 255})
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
