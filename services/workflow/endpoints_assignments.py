@@ -1,13 +1,42 @@
 """All assignments, and who can be assigned."""
 
-from fastapi import APIRouter
+from typing import Annotated, Literal
+from uuid import UUID
 
-from services.workflow import repository
-from services.workflow.endpoints import Assigner
-from services.workflow.schemas import AssigneesView, AssigneeView
+from fastapi import APIRouter, Query
+
+from services.workflow import repository, service_assignments
+from services.workflow.endpoints import Assigner, Reader
+from services.workflow.repository_assignments import Filters
+from services.workflow.schemas import AssigneesView, AssigneeView, AssignmentPage
 from shared.db import DbSession
+from shared.events.vocabulary import AssignmentStatus, RoleType
+from shared.pagination import Cursor, Limit
 
 router = APIRouter(prefix="/api", tags=["workflow"])
+
+People = Annotated[list[UUID | Literal["me"]], Query(description="Any of these users; `me` is the caller.")]
+
+
+@router.get("/assignments")
+async def list_assignments(
+    user: Reader,
+    session: DbSession,
+    assignee_id: People = [],  # noqa: B006 - never changed
+    assigner_id: People = [],  # noqa: B006
+    status: Annotated[list[AssignmentStatus], Query(description="Any of these.")] = [],  # noqa: B006
+    role_type: Annotated[list[RoleType], Query(description="Any of these.")] = [],  # noqa: B006
+    limit: Limit = 25,
+    cursor: Cursor = None,
+) -> AssignmentPage:
+    """Assignments, the newest first. Signals that nobody has touched have none; filter signals by `unassigned`."""
+    filters = Filters(
+        assignee_ids=[user.id if person == "me" else person for person in assignee_id],
+        assigner_ids=[user.id if person == "me" else person for person in assigner_id],
+        statuses=status,
+        role_types=role_type,
+    )
+    return await service_assignments.page(session, user, filters, cursor, limit)
 
 
 @router.get("/assignees")

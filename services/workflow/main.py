@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.workflow import endpoints, endpoints_assignments
+from services.workflow import endpoints, endpoints_assignments, endpoints_comments
 from services.workflow.consumers import SUBSCRIPTIONS
 from services.workflow.settings import WorkflowSettings
 from shared.access import access_subscription
@@ -15,7 +15,7 @@ def create(settings: WorkflowSettings) -> FastAPI:
         settings,
         name="workflow",
         description="Who works on which signal, and how far it is.",
-        routers=[endpoints.router, endpoints_assignments.router],
+        routers=[endpoints.router, endpoints_assignments.router, endpoints_comments.router],
         subscriptions=[*SUBSCRIPTIONS, access_subscription("workflow")],
     )
 

@@ -1,6 +1,8 @@
 """SQL of assignments and their history, and of what is known of signals and users."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select
@@ -43,20 +45,23 @@ async def find_assignment_that_left(session: AsyncSession, signal_id: UUID) -> A
     return (await session.execute(select(Assignment).where(Assignment.id == moved.scalar_subquery()))).scalar()
 
 
-async def find_closed_before(session: AsyncSession, signal: KnownSignal) -> Assignment | None:
-    """The entity's last assignment that was closed at an older detection than this."""
+class ClosedAt(NamedTuple):
+    """An assignment that was closed, and where in its entity's chain of detections."""
+
+    entity_id: UUID
+    signal_id: UUID
+    closed_at: datetime | None
+    detected_at: datetime
+
+
+async def closed(session: AsyncSession, entity_ids: Collection[UUID]) -> list[ClosedAt]:
+    """All closed assignments of these entities."""
     query = (
-        select(Assignment)
+        select(Assignment.entity_id, Assignment.signal_id, Assignment.closed_at, KnownSignal.detected_at)
         .join(KnownSignal, KnownSignal.signal_id == Assignment.signal_id)
-        .where(
-            Assignment.entity_id == signal.entity_id,
-            Assignment.status == AssignmentStatus.CLOSED,
-            KnownSignal.detected_at < signal.detected_at,
-        )
-        .order_by(KnownSignal.detected_at.desc())
-        .limit(1)
+        .where(Assignment.entity_id.in_(entity_ids), Assignment.status == AssignmentStatus.CLOSED)
     )
-    return (await session.execute(query)).scalar_one_or_none()
+    return [ClosedAt(*row) for row in await session.execute(query)]
 
 
 async def lock_assignments(session: AsyncSession, entity_ids: Collection[UUID]) -> Sequence[Assignment]:

@@ -170,6 +170,65 @@ class AssignmentView(BaseModel):
     etag: Annotated[str, Field(description="The same as the `ETag` header, to be sent as `If-Match`.")]
 
 
+class SignalView(BaseModel):
+    """What a list calls a signal."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    metric_id: str
+    facility: str
+    facility_id: str | None
+    system_name: str | None
+    service_line: str
+    group_value: str | None
+    description: str
+    signal_type: str
+    severity: int
+    detected_at: datetime
+
+
+class ListedAssignment(AssignmentView):
+    """An assignment in a list, with its signal."""
+
+    signal: SignalView
+
+
+class AssignmentPage(BaseModel):
+    """Assignments, the newest first."""
+
+    assignments: list[ListedAssignment]
+    limit: int
+    cursor: Annotated[str | None, Field(description="For the next page; null on the last.")]
+    has_more: bool
+
+
+class CommentRequest(Request):
+    """What to say about a signal."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "The evening shift was short of two nurses."}]})
+
+    text: WrittenText
+
+
+class CommentView(BaseModel):
+    """A comment."""
+
+    id: UUID
+    signal_id: Annotated[UUID, Field(description="The detection that it was written on.")]
+    author: Annotated[PersonView, Field(description="By the name of that time.")]
+    text: str
+    created_at: datetime
+
+
+class CommentPage(BaseModel):
+    """Comments along the chain of the entity's detections, the newest first."""
+
+    comments: list[CommentView]
+    limit: int
+    cursor: Annotated[str | None, Field(description="For the next page; null on the last.")]
+    has_more: bool
+
+
 class TransitionView(BaseModel):
     """One line of history."""
 

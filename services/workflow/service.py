@@ -57,7 +57,7 @@ async def assign(
         ConflictError: superseded, resolved, closed, or a reassignment without If-Match.
         InvalidError: nobody of that id can be assigned in that role.
     """
-    work = await _lock(session, signal_id, if_match)
+    work = await lock_work(session, signal_id, if_match)
     assignment = work.assignment or untouched(work.signal)
     first = assignment.status is AssignmentStatus.NEW
     if not first:
@@ -95,7 +95,7 @@ async def unassign(session: AsyncSession, user: User, signal_id: UUID, if_match:
     Raises:
         NotFoundError, PreconditionFailedError, ConflictError: as for `change_status`.
     """
-    work = await _lock(session, signal_id, if_match)
+    work = await lock_work(session, signal_id, if_match)
     request = StatusRequest(status=AssignmentStatus.NEW)
     return await _move(session, user, work, _movable(work, AssignmentStatus.NEW), request)
 
@@ -112,14 +112,21 @@ async def change_status(
         ForbiddenError: the transition is there, but not for this person.
         InvalidError: resolution notes are missing, or given where nothing is resolved.
     """
-    work = await _lock(session, signal_id, if_match)
+    work = await lock_work(session, signal_id, if_match)
     assignment = _movable(work, request.status)
     check_person(user, assignment, request.status)
     _check_resolution(request)
     return await _move(session, user, work, assignment, request)
 
 
-async def _lock(session: AsyncSession, signal_id: UUID, if_match: Precondition | None) -> Work:
+async def lock_work(session: AsyncSession, signal_id: UUID, if_match: Precondition | None = None) -> Work:
+    """The signal and its assignment, kept from others until the end of the transaction.
+
+    Raises:
+        NotFoundError: ``signal_not_known_yet``.
+        PreconditionFailedError: the version is another one.
+        ConflictError: ``superseded``.
+    """
     signal = await known_signal(session, signal_id, lock=True)
     work = await _work(session, signal, await repository.find_assignment(session, signal_id))
     if if_match is not None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.workflow.models import Assignment, KnownSignal
+from services.workflow.models import Assignment, Comment, KnownSignal
 from shared.auth import User
 from shared.events import workflow as contracts
 from shared.events.vocabulary import ActivityEventType, AssignmentStatus
@@ -134,6 +134,26 @@ def reopened(signal: KnownSignal, closed_signal_id: UUID, closed_at: datetime) -
             label=_label(signal),
             closed_signal_id=closed_signal_id,
             closed_at=closed_at,
+        ),
+    )
+
+
+def commented(signal: KnownSignal, comment: Comment) -> Event:
+    """A user commented on the signal."""
+    return Event(
+        type=contracts.COMMENT_ADDED,
+        subject=signal.signal_id,
+        key=signal.entity_id,
+        actor_id=comment.author_id,
+        feed_type=ActivityEventType.COMMENT,
+        summary=f"{comment.author_name} commented on {title(signal)}.",
+        data=contracts.CommentAdded(
+            signal_id=signal.signal_id,
+            entity_id=signal.entity_id,
+            label=_label(signal),
+            comment_id=comment.id,
+            text=comment.text,
+            author=Person(comment.author_id, comment.author_name),
         ),
     )
 

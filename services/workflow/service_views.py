@@ -1,5 +1,6 @@
 """The answers of this service: an assignment with names, links and what the caller may do next."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID, uuid4
@@ -8,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.workflow import repository
 from services.workflow.models import Assignment, KnownSignal
-from services.workflow.schemas import AssignmentView, ClosedSignal, PersonView
+from services.workflow.schemas import AssignmentView, ClosedSignal, ListedAssignment, PersonView, SignalView
 from services.workflow.service_events import UNKNOWN_NAME
 from services.workflow.service_transitions import allowed_next
 from shared.auth import User
@@ -43,18 +44,52 @@ def untouched(signal: KnownSignal) -> Assignment:
     )
 
 
-async def names_for(session: AsyncSession, user: User, assignment: Assignment) -> dict[UUID, str]:
-    """Present names of everybody whom the assignment names; the caller's is known from the token at least."""
-    people = {assignment.assignee_id, assignment.assigner_id, assignment.resolved_by} - {None}
-    return {user.id: user.name} | await repository.names_of(session, [person for person in people if person])
+async def names_for(session: AsyncSession, user: User, *assignments: Assignment) -> dict[UUID, str]:
+    """Present names of everybody whom the assignments name; the caller's is known from the token at least."""
+    people = {
+        person
+        for assignment in assignments
+        for person in (assignment.assignee_id, assignment.assigner_id, assignment.resolved_by)
+        if person
+    }
+    return {user.id: user.name} | await repository.names_of(session, people)
 
 
 async def view(session: AsyncSession, user: User, work: Work) -> AssignmentView:
     """The signal's workflow as this user sees it."""
     shown = work.assignment or untouched(work.signal)
     names = await names_for(session, user, shown)
-    closed = await repository.find_closed_before(session, work.signal)
+    return _view(user, work, shown, names, await repository.closed(session, [work.signal.entity_id]))
+
+
+async def listed(session: AsyncSession, user: User, works: Sequence[Work]) -> list[ListedAssignment]:
+    """Several at once, each with what a list calls its signal."""
+    shown = [work.assignment or untouched(work.signal) for work in works]
+    names = await names_for(session, user, *shown)
+    closed = await repository.closed(session, [work.signal.entity_id for work in works])
+    return [
+        ListedAssignment(
+            signal=SignalView.model_validate(work.signal),
+            **_view(user, work, assignment, names, closed).model_dump(),
+        )
+        for work, assignment in zip(works, shown, strict=True)
+    ]
+
+
+def _view(
+    user: User,
+    work: Work,
+    shown: Assignment,
+    names: dict[UUID, str],
+    closed: Sequence[repository.ClosedAt],
+) -> AssignmentView:
     touched = work.assignment is not None
+    earlier = [
+        other
+        for other in closed
+        if other.entity_id == work.signal.entity_id and other.detected_at < work.signal.detected_at
+    ]
+    reopens = max(earlier, key=lambda other: other.detected_at, default=None)
     return AssignmentView(
         id=shown.id if touched else None,
         signal_id=work.signal.signal_id,
@@ -79,7 +114,7 @@ async def view(session: AsyncSession, user: User, work: Work) -> AssignmentView:
         created_at=shown.created_at if touched else None,
         updated_at=shown.updated_at if touched else None,
         superseded_by=work.superseded_by,
-        reopens=ClosedSignal(signal_id=closed.signal_id, closed_at=closed.closed_at) if closed else None,
+        reopens=ClosedSignal(signal_id=reopens.signal_id, closed_at=reopens.closed_at) if reopens else None,
         etag=work.etag,
     )
 

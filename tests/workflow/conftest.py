@@ -26,9 +26,9 @@ async def world(service: ServiceUnderTest) -> World:
     return world
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_database(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The name of a migrated database that no other test sees."""
+    """The name of a migrated database that only the tests of one module see; each takes its own signals."""
     name = f"workflow_{uuid4().hex[:8]}"
     postgres.create_database(name)
     migrate("workflow", postgres.owner_url("workflow", name))
