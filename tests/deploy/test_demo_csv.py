@@ -119,6 +119,11 @@ def test_texts_may_be_as_long_as_their_columns(tmp_path: Path) -> None:
     assert (entity.facility.facility_id, dict(entity.dimensions)) == ("R" * 50, {"department": "d" * 255})
 
 
+@pytest.mark.parametrize("month", ["1900-01", "2100-12"])
+def test_months_may_be_of_two_centuries(tmp_path: Path, month: str) -> None:
+    assert read(tmp_path, lines(f"{month},RA1,1,100,10,5")).last_month == month_number(month)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.csv: No such file or directory"):
         read_csv(tmp_path / "absent.csv")
