@@ -33,11 +33,11 @@ def bad_messages(node: str) -> dict[str, tuple[bytes | None, str]]:
         "missing required field": (without_value, "invalid_field"),
         "NaN": (raw(node, "NaN", metric_value="?"), "invalid_json"),
         "1e999": (raw(node, "1e999", metric_value="?"), "number_out_of_range"),
-        "too large for its column": (raw(node, metric_value=1234567.5), "does_not_fit"),
+        "too large for its column": (raw(node, metric_value=1234567.5), "number_too_large"),
         "NUL character": (raw(node, description="a\0b"), "nul_character"),
         "lone surrogate": (raw(node, '"\\ud800"', description="?"), "invalid_unicode"),
         "timestamp without offset": (raw(node, detected_at="2026-07-01T00:00:00"), "invalid_field"),
-        "detected two days ahead": (raw(node, detected_at=tomorrow), "detected_in_the_future"),
+        "detected two days ahead": (raw(node, detected_at=tomorrow), "detected_in_future"),
         "unknown domain": (raw(node, domain="Kindness"), "invalid_field"),
         "unknown type": (raw(node, simplified_signal_type="odd", simplified_severity=50), "invalid_field"),
         "severity out of its range": (

@@ -86,8 +86,8 @@ async def test_an_open_assignment_follows_the_newer_detection(stack: LocalStack)
     )
     assert moved.json()["assignee"]["id"] == me["id"]
     await admin.call("PATCH", f"/api/signals/{old}/status", 409, json={"status": "in_progress"})
-    kinds = [event["event_type"] for event in await feed_of(admin, new, 1)]
-    assert "assignment" in kinds
+    kinds = [event["event_type"] for event in await feed_of(admin, new, 2)]
+    assert kinds == ["regression", "assignment"]
     page = await admin.get("/api/signals", facility=first["facility"])
     assert [row["id"] for row in page["signals"]] == [str(new)]
 
