@@ -252,12 +252,13 @@ async def test_a_cursor_belongs_to_its_sort(many: ServiceUnderTest) -> None:
     async with many.client("viewer") as client:
         cursor = (await read(client, limit=5, sort_by="facility"))["cursor"]
         assert cursor.replace("-", "").replace("_", "").isalnum()
-        for other in (
+        others: list[dict[str, Any]] = [
             {"sort_by": "metric_id"},
             {"sort_by": "priority"},
             {"sort_by": "facility", "sort_order": "asc"},
             {"sort_by": "facility", "offset": 3},
-        ):
+        ]
+        for other in others:
             answer = await client.get("/api/signals", params={"cursor": cursor} | other)
             assert answer.status_code == 422
 
