@@ -2,8 +2,9 @@
 
 from fastapi import FastAPI
 
-from services.activity import endpoints, endpoints_stream
+from services.activity import endpoints, endpoints_audit, endpoints_stream
 from services.activity.consumers import SUBSCRIPTIONS
+from services.activity.service_audit import watch_gaps
 from services.activity.service_reads import follow_watermarks
 from services.activity.service_stream import Hub
 from services.activity.settings import ActivitySettings
@@ -17,9 +18,9 @@ def create(settings: ActivitySettings) -> FastAPI:
         settings,
         name="activity",
         description="One feed of all that happens, and the audit log behind it.",
-        routers=[endpoints.router, endpoints_stream.router],
+        routers=[endpoints.router, endpoints_stream.router, endpoints_audit.router],
         subscriptions=SUBSCRIPTIONS,
-        workers=[follow_watermarks, hub.run],
+        workers=[follow_watermarks, watch_gaps, hub.run],
     )
     app.state.hub = hub
     return app

@@ -1,0 +1,72 @@
+"""The audit log: pages, export, and what is missing in it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+
+from services.activity import repository_audit_pages as repository
+from services.activity import service_audit
+from services.activity.schemas_audit import (
+    AuditEntry,
+    AuditExportQuery,
+    AuditPage,
+    AuditPageQuery,
+    ExportFormat,
+    Gap,
+    GapPage,
+    GapsQuery,
+)
+from shared.auth import Permission, User, require
+from shared.db import DbSession
+from shared.pagination import decode_cursor, encode_cursor
+
+router = APIRouter(prefix="/api/audit", tags=["Activity"])
+
+Auditor = Annotated[User, require(Permission.READ_AUDIT)]
+
+
+@router.get("")
+async def audit(_: Auditor, session: DbSession, query: Annotated[AuditPageQuery, Query()]) -> AuditPage:
+    """Every event of every service, the last recorded first."""
+    before = None if query.cursor is None else decode_cursor(query.cursor, tuple[repository.Position])[0]
+    rows = await repository.page(session, query.chosen(), before, query.limit + 1)
+    shown, has_more = rows[: query.limit], len(rows) > query.limit
+    return AuditPage(
+        entries=[AuditEntry.of(row) for row in shown],
+        cursor=encode_cursor(shown[-1].position) if has_more else None,
+        has_more=has_more,
+    )
+
+
+@router.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/x-ndjson": {}, "text/csv": {}}}},
+)
+async def export(_: Auditor, request: Request, query: Annotated[AuditExportQuery, Query()]) -> StreamingResponse:
+    """All events that match, in the order of recording, streamed: as of the moment when the export began."""
+    session_maker = request.app.state.session_maker
+    if query.format is ExportFormat.CSV:
+        lines, media_type = service_audit.export_csv(session_maker, query.chosen()), "text/csv; charset=utf-8"
+    else:
+        lines, media_type = service_audit.export_ndjson(session_maker, query.chosen()), "application/x-ndjson"
+    headers = {"content-disposition": f'attachment; filename="audit.{query.format}"', "cache-control": "no-store"}
+    return StreamingResponse(lines, media_type=media_type, headers=headers)
+
+
+@router.get("/gaps")
+async def gaps(_: Auditor, session: DbSession, query: Annotated[GapsQuery, Query()]) -> GapPage:
+    """Sequence numbers that have not come, though later ones of the same subject have."""
+    after = None if query.cursor is None else decode_cursor(query.cursor, repository.GapPlace)
+    rows = await repository.gaps(session, after, query.limit + 1)
+    subjects, missing = await repository.count_missing(session)
+    shown, has_more = rows[: query.limit], len(rows) > query.limit
+    last = shown[-1] if has_more else None
+    return GapPage(
+        gaps=[Gap.of(row) for row in shown],
+        cursor=encode_cursor(last.noticed_at, last.subject, last.first, last.source) if last else None,
+        has_more=has_more,
+        missing=missing,
+        subjects=subjects,
+    )
