@@ -12,10 +12,10 @@ import sys
 from pydantic import TypeAdapter, ValidationError
 
 from services.auth import service_users
-from services.auth.passwords import NewPassword, Passwords
+from services.auth.passwords import Passwords
 from services.auth.repository import DEMO_DOMAIN
-from services.auth.schemas import EmailAddress
 from services.auth.settings import AuthSettings
+from services.auth.text import EmailAddress, NewPassword
 from shared.db import SessionMaker, create_engine, create_session_maker
 from shared.events.vocabulary import UserRole
 from shared.settings import load

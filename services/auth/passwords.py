@@ -3,42 +3,16 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 
 import bcrypt
 from pwdlib.hashers.bcrypt import BcryptHasher
-from pydantic import AfterValidator, StringConstraints
 
 from shared.errors import TooManyRequestsError
-
-FEWEST_BYTES: Final = 12
-MOST_BYTES: Final = 72
-"""What bcrypt takes in; it would ignore or refuse the rest."""
 
 _RETRY_SECONDS: Final = "2"
 
 _T = TypeVar("_T")
-
-
-def _fits_bcrypt(password: str) -> str:
-    if len(password.encode()) > MOST_BYTES:
-        raise ValueError(f"must be at most {MOST_BYTES} bytes long")
-    if "\0" in password:
-        raise ValueError("must not hold a NUL character")
-    return password
-
-
-def _is_long_enough(password: str) -> str:
-    if len(password.encode()) < FEWEST_BYTES:
-        raise ValueError(f"must be at least {FEWEST_BYTES} bytes long")
-    return password
-
-
-GivenPassword = Annotated[str, StringConstraints(min_length=1), AfterValidator(_fits_bcrypt)]
-"""A password that somebody logs in with."""
-
-NewPassword = Annotated[GivenPassword, AfterValidator(_is_long_enough)]
-"""A password that somebody chooses."""
 
 
 class Passwords:

@@ -4,25 +4,13 @@ from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.auth.models import User
-from services.auth.passwords import GivenPassword
 from services.auth.service import Granted
+from services.auth.text import GivenPassword, StorableText
 from shared.auth import PERMISSIONS, Permission
 from shared.events.vocabulary import UserRole
-
-
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not hold a NUL character")
-    return text
-
-
-_Text = Annotated[str, AfterValidator(_without_nul)]
-
-EmailAddress = Annotated[_Text, StringConstraints(max_length=255, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
-"""The address of an account. That it has the form of one is all that can be known without writing to it."""
 
 
 class _Request(BaseModel):
@@ -32,7 +20,7 @@ class _Request(BaseModel):
 class Login(_Request):
     """Who logs in."""
 
-    email: Annotated[_Text, StringConstraints(min_length=1, max_length=255)] = Field(
+    email: Annotated[StorableText, StringConstraints(min_length=1, max_length=255)] = Field(
         description="In any letter case.", examples=["clinical@demo.example"]
     )
     password: GivenPassword = Field(description="At most 72 bytes.", examples=["quality-compass"])
@@ -41,7 +29,7 @@ class Login(_Request):
 class Refresh(_Request):
     """The refresh token to turn in."""
 
-    refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(
+    refresh_token: Annotated[StorableText, StringConstraints(min_length=1, max_length=200)] = Field(
         description="Of the last login or refresh. Good once; the answer has the next.",
         examples=["Yk0nq3nV0m2QzvVqYcKx1rJm8W0uZ7m2s4bT6yP9aLc"],
     )
