@@ -70,12 +70,13 @@ UV = uv=$$(command -v uv || echo "$(VENV)/bin/uv"); \
 	index=$${PIP_INDEX_URL:-$$($(PY) -m pip config get global.index-url 2>/dev/null || true)}; \
 	if [ -n "$$index" ] && [ -z "$${UV_DEFAULT_INDEX:-}" ]; then export UV_DEFAULT_INDEX="$$index"; fi
 
-# The stamp is written last, so that an installation that failed or was interrupted is done again.
+# The stamp is written last, so that an installation that failed or was interrupted is done again. Compiled once here:
+# the stack is a dozen Python processes, and some machines keep them from writing compiled files of their own.
 $(INSTALLED): requirements.lock requirements-uv.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python"; exit 1; }
 	@rm -f $@
 	@$(PY) -m pip --version >/dev/null 2>&1 || { echo "Making $(VENV)"; rm -rf $(VENV); "$(PYTHON)" -m venv $(VENV); }
 	@command -v uv >/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@echo "Installing the pinned dependencies into $(VENV)"
-	@$(UV); "$$uv" pip install --quiet --python $(PY) --require-hashes -r requirements.lock
+	@$(UV); "$$uv" pip install --quiet --compile-bytecode --python $(PY) --require-hashes -r requirements.lock
 	@touch $@

@@ -2,7 +2,6 @@
 
 import base64
 import os
-import shutil
 import subprocess
 import uuid
 from pathlib import Path
@@ -139,10 +138,9 @@ class EmbeddedKafka:
         self._properties_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 
     def _format(self, java: list[str]) -> None:
+        # Written last: what a crash in the middle of formatting left is formatted again.
         if (self._data / "meta.properties").exists():
             return
-        # What a crash in the middle of formatting left is no data yet.
-        shutil.rmtree(self._data, ignore_errors=True)
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         formatted = subprocess.run(
             [*java, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties_file)],
