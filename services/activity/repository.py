@@ -30,8 +30,8 @@ from shared.pagination import COUNT_CAP
 Place: TypeAlias = tuple[datetime, UUID]
 """Where an event stands in the feed: (created_at, id)."""
 
-# Up to so many unread events, looking at all of them beats searching the feed, newest first, for the few.
-_FEW_UNREAD: Final = 5000
+# With so few events above the user's watermark, looking at all of them beats searching the feed for the unread ones.
+_FEW_ABOVE_WATERMARK: Final = 5000
 
 _events: Final = ActivityEvent.__table__
 
@@ -43,17 +43,16 @@ async def page(
 
     ``user_name`` is the name that the actor had then, or the first that became known.
     """
-    if unread and reads.unread <= _FEW_UNREAD:
-        # The offset is a fence: without it the planner may search the whole feed from its end.
-        above = select(_events).where(_above_watermark(_events.c, reads)).offset(0).subquery()
-        candidates = _newest(above, filters, before, limit, unread_for=reads)
+    unread_for = reads if unread else None
+    if unread and reads.head - reads.watermark <= _FEW_ABOVE_WATERMARK:
+        candidates = _newest(_above_watermark(reads), filters, before, limit, unread_for)
     elif len(filters.event_types) > 1 and filters.signal_id is None:
         # Each type has its index in the order of the feed; a rare type among frequent ones is found at once.
         by_type = [replace(filters, event_types=(event_type,)) for event_type in filters.event_types]
-        parts = [_newest(_events, part, before, limit, unread_for=reads if unread else None) for part in by_type]
+        parts = [_newest(_events, part, before, limit, unread_for) for part in by_type]
         candidates = union_all(*(select(part.subquery()) for part in parts)).subquery().select()
     else:
-        candidates = _newest(_events, filters, before, limit, unread_for=reads if unread else None)
+        candidates = _newest(_events, filters, before, limit, unread_for)
     found = candidates.subquery()
     statement = (
         select(found, _is_read(found.c, reads).label("is_read"), _name(found.c).label("user_name"))
@@ -84,36 +83,39 @@ async def count(session: AsyncSession, filters: FeedFilters, reads: ReadState, *
     """How many events there are, up to one more than the cap."""
     if filters.none:
         return min(reads.unread if unread else reads.head, COUNT_CAP + 1)
-    wanted = conditions(_events.c, filters)
+    few = unread and reads.head - reads.watermark <= _FEW_ABOVE_WATERMARK
+    source = _above_watermark(reads) if few else _events
+    wanted = conditions(source.c, filters)
     if unread:
-        wanted += [_above_watermark(_events.c, reads), ~_read_singly(_events.c, reads)]
-    some = select(literal(1)).select_from(_events).where(*wanted).limit(COUNT_CAP + 1).subquery()
+        wanted.append(~_is_read(source.c, reads))
+    some = select(literal(1)).select_from(source).where(*wanted).limit(COUNT_CAP + 1).subquery()
     return (await session.execute(select(func.count()).select_from(some))).scalar_one()
 
 
 def _newest(
-    source: FromClause, filters: FeedFilters, before: Place | None, limit: int, *, unread_for: ReadState | None
+    source: FromClause, filters: FeedFilters, before: Place | None, limit: int, unread_for: ReadState | None
 ) -> Select[Any]:
     wanted = conditions(source.c, filters)
     if before is not None:
         wanted.append(tuple_(source.c.created_at, source.c.id) < tuple_(literal(before[0]), literal(before[1])))
     if unread_for is not None:
-        wanted += [_above_watermark(source.c, unread_for), ~_read_singly(source.c, unread_for)]
+        wanted.append(~_is_read(source.c, unread_for))
     return select(source).where(*wanted).order_by(source.c.created_at.desc(), source.c.id.desc()).limit(limit)
 
 
-def _above_watermark(columns: Columns, reads: ReadState) -> ColumnElement[bool]:
-    # A range with two ends: the planner takes it for narrow even where it does not know the values.
-    above: ColumnElement[bool] = columns.position.between(reads.watermark + 1, reads.head)
-    return above
+def _above_watermark(reads: ReadState) -> FromClause:
+    """The events above the watermark as a table of its own.
 
-
-def _read_singly(columns: Columns, reads: ReadState) -> ColumnElement[bool]:
-    return exists().where(FeedRead.user_id == reads.user_id, FeedRead.event_id == columns.id)
+    The offset is a fence: without it the planner may search the whole feed, newest first, for the few. The range has
+    two ends, which the planner takes for narrow also where it does not know the values.
+    """
+    range_ = _events.c.position.between(reads.watermark + 1, reads.head)
+    return select(_events).where(range_).offset(0).subquery()
 
 
 def _is_read(columns: Columns, reads: ReadState) -> ColumnElement[bool]:
-    return or_(columns.position <= reads.watermark, _read_singly(columns, reads))
+    singly = exists().where(FeedRead.user_id == reads.user_id, FeedRead.event_id == columns.id)
+    return or_(columns.position <= reads.watermark, singly)
 
 
 def _name(columns: Columns) -> ColumnElement[str | None]:
