@@ -39,7 +39,7 @@ BROKER_SETTINGS = {
     "log.cleaner.dedupe.buffer.size": "33554432",
 }
 
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _STOP_SECONDS = 30.0
 
 

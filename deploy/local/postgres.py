@@ -41,7 +41,7 @@ SERVER_SETTINGS = {
 
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _STOP_SECONDS = 30.0
 _SQL = Path(__file__).resolve().parents[1] / "postgres"
 
