@@ -29,6 +29,19 @@ class Precondition:
             raise PreconditionFailedError("It has changed since the version that If-Match names. Read it again.")
 
 
+def parse_if_match(header: str) -> Precondition:
+    """What the header's text asks for.
+
+    Raises:
+        ValueError: it is neither ``*`` nor a list of entity tags.
+    """
+    if header.strip() == "*":
+        return Precondition(None)
+    if not _TAGS.fullmatch(header):
+        raise ValueError('If-Match takes "*" or entity tags in quotes.')
+    return Precondition(frozenset(re.findall(_TAG, header)))
+
+
 def _if_match(
     request: Request,
     if_match: Annotated[  # noqa: ARG001 - for the documentation; the header may come in several lines
@@ -38,12 +51,10 @@ def _if_match(
     header = ",".join(request.headers.getlist("if-match"))
     if not header:
         return None
-    if header.strip() == "*":
-        return Precondition(None)
-    if not _TAGS.fullmatch(header):
-        detail = 'If-Match takes "*" or entity tags in quotes.'
-        raise InvalidError(detail, errors=[FieldProblem(pointer="/header/if-match", detail=detail)])
-    return Precondition(frozenset(re.findall(_TAG, header)))
+    try:
+        return parse_if_match(header)
+    except ValueError as error:
+        raise InvalidError(str(error), errors=[FieldProblem(pointer="/header/if-match", detail=str(error))]) from None
 
 
 IfMatch = Annotated[Precondition | None, Depends(_if_match)]

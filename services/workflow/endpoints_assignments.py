@@ -3,12 +3,13 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
-from services.workflow import repository, service_assignments
+from services.workflow import repository, service_assignments, service_bulk
 from services.workflow.endpoints import Assigner, Reader
 from services.workflow.repository_assignments import Filters
-from services.workflow.schemas import AssigneesView, AssigneeView, AssignmentPage
+from services.workflow.schemas import AssigneesView, AssigneeView, AssignmentPage, BulkRequest, BulkResults
+from services.workflow.service_idempotency import OnceOnly, once
 from shared.db import DbSession
 from shared.events.vocabulary import AssignmentStatus, RoleType
 from shared.pagination import Cursor, Limit
@@ -37,6 +38,12 @@ async def list_assignments(
         role_types=role_type,
     )
     return await service_assignments.page(session, user, filters, cursor, limit)
+
+
+@router.post("/assignments/bulk", responses={200: {"model": BulkResults, "description": "One result per item."}})
+async def change_many(user: Assigner, request: BulkRequest, attempt: OnceOnly, session: DbSession) -> Response:
+    """Assign or move up to 500 signals, in this order, each wholly or not at all; one result per item."""
+    return await once(session, user, attempt, lambda: service_bulk.change(session, user, request))
 
 
 @router.get("/assignees")

@@ -22,6 +22,12 @@ async def lock_signal(session: AsyncSession, signal_id: UUID) -> KnownSignal | N
     return await session.get(KnownSignal, signal_id, with_for_update=True, populate_existing=True)
 
 
+async def lock_signals(session: AsyncSession, signal_ids: Collection[UUID]) -> None:
+    """Lock many, always in the same order, so that those who share some of them wait instead of blocking each other."""
+    query = select(KnownSignal.signal_id).where(KnownSignal.signal_id.in_(signal_ids)).order_by(KnownSignal.signal_id)
+    await session.execute(query.with_for_update())
+
+
 async def current_signal_id(session: AsyncSession, entity_id: UUID) -> UUID:
     """The entity's latest detection here."""
     query = select(KnownSignal.signal_id).where(KnownSignal.entity_id == entity_id, KnownSignal.is_current)

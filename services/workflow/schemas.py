@@ -1,14 +1,16 @@
 """What the API of this service takes and answers."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from services.workflow.models import TransitionKind
+from shared.errors import FieldProblem
 from shared.events.vocabulary import AssignmentStatus, RoleType, UserRole
 from shared.events.workflow import ResolutionReason
+from shared.preconditions import parse_if_match
 
 _LONGEST_TEXT: Final = 10_000
 
@@ -22,6 +24,18 @@ def _storable(value: str) -> str:
 FreeText = Annotated[str, Field(max_length=_LONGEST_TEXT), AfterValidator(_storable)]
 WrittenText = Annotated[FreeText, Field(min_length=1, pattern=r"\S")]
 """A text with something in it."""
+
+
+def _entity_tag(value: str) -> str:
+    parse_if_match(value)
+    return value
+
+
+IfMatchText = Annotated[
+    str,
+    Field(max_length=1000, description="As the header: the `etag` that the change was decided on.", examples=['"3"']),
+    AfterValidator(_entity_tag),
+]
 
 
 class Request(BaseModel):
@@ -78,6 +92,46 @@ class StatusRequest(Request):
     ] = None
 
 
+class BulkItem(Request):
+    """One signal, to be assigned or moved."""
+
+    signal_id: UUID
+    assign: Annotated[AssignRequest | None, Field(description="As for `POST .../assign`.")] = None
+    move: Annotated[StatusRequest | None, Field(description="As for `PATCH .../status`.")] = None
+    if_match: IfMatchText | None = None
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Self:
+        if (self.assign is None) == (self.move is None):
+            raise ValueError("Each item has either assign or move.")
+        return self
+
+
+class BulkRequest(Request):
+    """Signals to assign or move, done in this order, each wholly or not at all."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {
+                            "signal_id": "a518ebf3-abe9-5412-9974-060591df9a17",
+                            "assign": {
+                                "assignee_id": "3f2b8c1e-6a55-4b9a-9d0e-2f6f0a4c7b11",
+                                "role_type": "nursing_leadership",
+                            },
+                        },
+                        {"signal_id": "436366d0-b6f9-564d-8140-b0b79e6bbe53", "move": {"status": "in_progress"}},
+                    ]
+                }
+            ]
+        }
+    )
+
+    items: Annotated[list[BulkItem], Field(min_length=1, max_length=500)]
+
+
 class PersonView(BaseModel):
     """A user by id and present name."""
 
@@ -90,6 +144,14 @@ class ClosedSignal(BaseModel):
 
     signal_id: UUID
     closed_at: datetime
+
+
+class BulkProblem(BaseModel):
+    """Why one item failed."""
+
+    code: str
+    detail: str
+    errors: Annotated[list[FieldProblem], Field(description="Pointers are into the item: `/move/resolution_notes`.")]
 
 
 class AssignmentView(BaseModel):
@@ -168,6 +230,23 @@ class AssignmentView(BaseModel):
         ClosedSignal | None, Field(description="The entity's last signal that was closed before this one.")
     ]
     etag: Annotated[str, Field(description="The same as the `ETag` header, to be sent as `If-Match`.")]
+
+
+class BulkResult(BaseModel):
+    """What became of one item."""
+
+    signal_id: UUID
+    status: Annotated[int, Field(description="As the single request would have answered: 200, 403, 404, 409, ...")]
+    assignment: Annotated[AssignmentView | None, Field(description="After the change; null where it failed.")] = None
+    problem: Annotated[BulkProblem | None, Field(description="Why it failed.")] = None
+
+
+class BulkResults(BaseModel):
+    """One result per item, in the order of the request."""
+
+    results: list[BulkResult]
+    succeeded: int
+    failed: int
 
 
 class SignalView(BaseModel):
