@@ -172,6 +172,7 @@ def _connections(gateway: Gateway) -> dict[str, Any]:
                 }
             ],
             "request_headers_to_add": [add_header("x-client-address", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%")],
+            "response_headers_to_remove": ["server"],
             "response_headers_to_add": [
                 *(add_header(name, value) for name, value in SECURITY_HEADERS.items()),
                 add_header("cache-control", "no-store", "ADD_IF_ABSENT"),

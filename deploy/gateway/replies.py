@@ -31,6 +31,8 @@ def local_replies() -> dict[str, Any]:
             _mapper(jwks_away, HTTPStatus.SERVICE_UNAVAILABLE, "keys_unknown", "Tokens cannot be verified yet.", retry),
             _mapper(_details("Jwt_is_expired"), unauthorized, "expired_token", "The access token has expired."),
             _mapper(_details("Jwt_is_missing"), unauthorized, "missing_token", "An access token is needed."),
+            # Envoy says 403 for a token that was made for somebody else.
+            _mapper(_details("Audiences"), unauthorized, "invalid_token", "The access token is not valid."),
             _mapper(_status(401), unauthorized, "invalid_token", "The access token is not valid."),
             _mapper(_status(403), HTTPStatus.FORBIDDEN, "forbidden", "The gateway does not let this through."),
             _mapper(_status(404), HTTPStatus.NOT_FOUND, "not_found", "There is nothing at this path."),

@@ -25,7 +25,9 @@ async def upkeep(app: FastAPI) -> None:
     while True:
         pause = _PAUSE_SECONDS
         try:
-            await once(app.state.session_maker, app.state.tools)
+            if await once(app.state.session_maker, app.state.tools):
+                logger.info("made the first signing key")
+                await app.state.access.refresh()
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -34,11 +36,11 @@ async def upkeep(app: FastAPI) -> None:
         await asyncio.sleep(pause)
 
 
-async def once(maker: SessionMaker, tools: Tools) -> None:
-    """Make the first signing key if there is none; delete old sessions and throttles."""
+async def once(maker: SessionMaker, tools: Tools) -> bool:
+    """Make the first signing key if there is none; delete old sessions and throttles. Whether a key was made."""
     async with maker() as session, session.begin():
-        if await service_keys.ensure_key(session, tools.keys):
-            logger.info("made the first signing key")
+        made = await service_keys.ensure_key(session, tools.keys)
         now = datetime.now(UTC)
         await repository_sessions.forget(session, now - SESSIONS_KEPT)
         await repository_throttles.forget_before(session, now - service_throttling.FORGOTTEN_AFTER)
+    return made

@@ -2,18 +2,23 @@
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from deploy.local.postgres import EmbeddedPostgres
 from services.auth import demo_users, upkeep
 from services.auth.main import create
 from services.auth.settings import AuthSettings
 from shared.access import Access
-from tests.support.service import ServiceUnderTest, migrate, service_settings, service_under_test
+from shared.db import create_engine
+from tests.support.service import ServiceUnderTest, service_settings, service_under_test
 
 KEY = base64.b64encode(hashlib.sha512(b"key encryption key of the tests").digest()[:32]).decode()
 CHEAP: dict[str, Any] = {"key_encryption_key": KEY, "bcrypt_cost": 4}
@@ -38,14 +43,26 @@ async def client(auth: ServiceUnderTest) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.fixture
-def own_database(postgres: EmbeddedPostgres) -> Any:
-    """Settings for a service on an empty database of its own, where things really commit."""
+@pytest.fixture(scope="session")
+def _migrated_database(postgres: EmbeddedPostgres) -> Iterator[str]:
     postgres.create_database("auth_tests")
-    migrate("auth", postgres.owner_url("auth", "auth_tests"))
-    yield service_settings(AuthSettings, postgres.service_url("auth", "auth_tests"), **CHEAP)
-    migrate.cache_clear()
+    command = [sys.executable, "-m", "alembic", "-n", "auth", "upgrade", "head"]
+    url = postgres.owner_url("auth", "auth_tests")
+    subprocess.run(command, env=os.environ | {"COMPASS_MIGRATION_DATABASE_URL": url}, check=True, capture_output=True)
+    yield postgres.service_url("auth", "auth_tests")
     postgres.drop_database("auth_tests")
+
+
+@pytest.fixture
+async def own_database(_migrated_database: str) -> AuthSettings:
+    """Settings for a service on an empty database of its own, where things really commit."""
+    settings: AuthSettings = service_settings(AuthSettings, _migrated_database, **CHEAP)
+    engine = create_engine(settings, "auth")
+    async with engine.begin() as connection:
+        for table in ("refresh_tokens", "sessions", "users", "signing_keys", "outbox", "event_sequences"):
+            await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - the names stand above
+    await engine.dispose()
+    return settings
 
 
 async def login(

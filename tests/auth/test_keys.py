@@ -94,10 +94,11 @@ async def test_the_newest_key_whose_time_has_come_signs(auth: ServiceUnderTest, 
     assert signer.kid not in (later["kid"], first["kid"])
     async with auth.session_maker() as session, session.begin():
         await session.execute(
-            text("UPDATE signing_keys SET signs_from = now() WHERE kid = :kid"), {"kid": later["kid"]}
-        )
-        await session.execute(
-            text("UPDATE signing_keys SET signs_from = '2020-01-01' WHERE kid <> :kid"), {"kid": later["kid"]}
+            text(
+                "UPDATE signing_keys SET signs_from = now() "
+                "- CASE WHEN kid = :kid THEN interval '0' ELSE interval '1 day' END"
+            ),
+            {"kid": later["kid"]},
         )
     async with auth.session_maker() as session:
         assert (await service_keys.current_signer(session, tools.keys)).kid == later["kid"]

@@ -1,11 +1,8 @@
 """The live schema is the specification's, and the history leads there and back."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-
 import pytest
+from alembic import command
+from alembic.config import Config
 
 from deploy.local.postgres import EmbeddedPostgres
 from tests.support.service import ServiceUnderTest
@@ -36,29 +33,22 @@ async def test_users_are_as_specified(auth: ServiceUnderTest) -> None:
 
 async def test_addresses_are_unique_whatever_their_letter_case(auth: ServiceUnderTest) -> None:
     constraints = await auth.rows(
-        "SELECT conname AS name, pg_get_constraintdef(oid) AS rule FROM pg_constraint WHERE conrelid = 'users'::regclass"
+        "SELECT conname AS name, pg_get_constraintdef(oid) AS rule FROM pg_constraint "
+        "WHERE conrelid = 'users'::regclass"
     )
     rules = {row["name"]: row["rule"] for row in constraints}
     assert rules["uq_users_email"] == "UNIQUE (email)"
     assert "lower" in rules["ck_users_email_is_lower_case"]
 
 
-@pytest.fixture
-def alembic(postgres: EmbeddedPostgres) -> Iterator[Callable[..., str]]:
-    """Run Alembic on a database of its own."""
+def test_the_history_leads_to_the_models_and_back(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
     postgres.create_database("auth_history")
-    environment = {**os.environ, "COMPASS_MIGRATION_DATABASE_URL": postgres.owner_url("auth", "auth_history")}
-
-    def run(*command: str) -> str:
-        arguments = [sys.executable, "-m", "alembic", "-n", "auth", *command]
-        return subprocess.run(arguments, env=environment, check=True, capture_output=True, text=True).stdout
-
-    yield run
-    postgres.drop_database("auth_history")
-
-
-def test_the_history_leads_to_the_models_and_back(alembic: Callable[..., str]) -> None:
-    alembic("upgrade", "head")
-    assert "No new upgrade operations" in alembic("check")
-    alembic("downgrade", "base")
-    alembic("upgrade", "head")
+    monkeypatch.setenv("COMPASS_MIGRATION_DATABASE_URL", postgres.owner_url("auth", "auth_history"))
+    configuration = Config("alembic.ini", ini_section="auth")
+    try:
+        command.upgrade(configuration, "head")
+        command.check(configuration)
+        command.downgrade(configuration, "base")
+        command.upgrade(configuration, "head")
+    finally:
+        postgres.drop_database("auth_history")

@@ -1,0 +1,481 @@
+"""The gateway: the real Envoy in front of the real auth service and of services that echo."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey
+
+from deploy.gateway.replies import SECURITY_HEADERS
+from deploy.local.envoy import EmbeddedEnvoy
+from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.processes import Command, ManagedProcess, poll_until
+from deploy.local.settings import LocalSettings
+from services.auth.demo_users import PASSWORD
+from shared.errors import Problem
+from tests.auth.conftest import KEY
+from tests.deploy.echo import Echo, echo
+from tests.deploy.signing import fetch, stored_signer
+from tests.support.stack import free_settings, temporary_state_dir
+
+LOGIN = {"email": "clinical@demo.example", "password": PASSWORD}
+
+
+@dataclass
+class Front:
+    """A gateway and what is behind it."""
+
+    settings: LocalSettings
+    auth: ManagedProcess
+    gateway: EmbeddedEnvoy
+    client: httpx.Client
+    services: dict[str, Echo]
+    database_url: str
+
+    def login(self) -> str:
+        """An access token."""
+        answer = self.client.post("/api/auth/login", json=LOGIN)
+        assert answer.status_code == 200, answer.text
+        token: str = answer.json()["access_token"]
+        return token
+
+
+@contextmanager
+def running(database_url: str, **environment: str) -> Iterator[Front]:
+    """Everything but the auth service runs; that is up to the test."""
+    with ExitStack() as stack:
+        state_dir = stack.enter_context(temporary_state_dir())
+        settings = free_settings(state_dir)
+        for name, value in environment.items():
+            stack.enter_context(_variable(name, value))
+        services = {
+            name: stack.enter_context(echo(name, settings.service_port(name)))
+            for name in ("signals", "workflow", "activity")
+        }
+        auth = ManagedProcess("auth", _auth_command(settings, database_url), state_dir)
+        stack.callback(auth.stop)
+        gateway = EmbeddedEnvoy(settings)
+        stack.callback(gateway.stop)
+        client = stack.enter_context(httpx.Client(base_url=gateway.url, timeout=20))
+        yield Front(settings, auth, gateway, client, services, database_url)
+
+
+@contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    os.environ[name] = value
+    yield
+    del os.environ[name]
+
+
+def _auth_command(settings: LocalSettings, database_url: str) -> Command:
+    environment = _auth_environment(database_url) | {"COMPASS_AUTH_PORT": str(settings.auth_port)}
+    return Command([sys.executable, "-m", "services.auth.main"], environment=environment, stop_seconds=20)
+
+
+def _auth_environment(database_url: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "COMPASS_ENVIRONMENT": "local",
+        "COMPASS_DATABASE_URL": database_url,
+        "COMPASS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "COMPASS_KEY_ENCRYPTION_KEY": KEY,
+        "COMPASS_BCRYPT_COST": "4",
+    }
+
+
+@pytest.fixture(scope="module")
+def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """An auth database of its own with the demo users."""
+    name = "gateway_tests"
+    postgres.create_database(name)
+    alembic = [sys.executable, "-m", "alembic", "-n", "auth", "upgrade", "head"]
+    owner = {**os.environ, "COMPASS_MIGRATION_DATABASE_URL": postgres.owner_url("auth", name)}
+    subprocess.run(alembic, env=owner, check=True, capture_output=True)
+    url = postgres.service_url("auth", name)
+    users = [sys.executable, "-m", "services.auth.demo_users"]
+    subprocess.run(users, env=_auth_environment(url), check=True, capture_output=True)
+    yield url
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def front(database_url: str) -> Iterator[Front]:
+    """All of it, ready."""
+    with running(database_url) as front:
+        front.auth.start()
+        front.gateway.start()
+        wait_for_keys(front)
+        yield front
+
+
+def wait_for_keys(front: Front) -> None:
+    """Return once a login works and its token is known to the gateway."""
+
+    def known() -> bool:
+        answer = front.client.post("/api/auth/login", json=LOGIN)
+        if answer.status_code != 200:
+            return False
+        token = answer.json()["access_token"]
+        paths = ("/api/auth/me", "/api/signals")
+        return all(front.client.get(path, headers=bearer(token)).status_code == 200 for path in paths)
+
+    assert poll_until(known, 60, interval=0.2), front.auth.log_tail() + front.gateway.process.log_tail()
+
+
+@pytest.fixture(scope="module")
+def token(front: Front) -> str:
+    """An access token of the demo user who leads clinically."""
+    return front.login()
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    jsonschema.validate(body, Problem.model_json_schema())
+    assert (body["status"], body["code"]) == (status, code)
+    assert body["type"] == f"urn:quality-compass:problem:{code}"
+    return body
+
+
+def told(answer: httpx.Response) -> dict[str, list[str]]:
+    """The headers that reached the service."""
+    assert answer.status_code == 200, answer.text
+    seen: dict[str, list[str]] = {}
+    for name, value in answer.json()["headers"]:
+        seen.setdefault(name, []).append(value)
+    return seen
+
+
+def test_a_login_through_the_gateway_gives_a_token_that_it_takes(front: Front, token: str) -> None:
+    me = front.client.get("/api/auth/me", headers=bearer(token))
+    assert me.json()["email"] == LOGIN["email"]
+    assert front.client.get("/.well-known/jwks.json").headers["cache-control"] == "public, max-age=60"
+
+
+def test_requests_reach_their_service_with_token_and_trace(front: Front, token: str) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    for path, service in {
+        "/api/signals/7?a=b": "signals",
+        "/api/signals/7/assignment/history": "workflow",
+        "/api/feed": "activity",
+    }.items():
+        answer = front.client.get(path, headers=bearer(token) | {"traceparent": trace})
+        headers = told(answer)
+        assert (answer.json()["service"], answer.json()["path"]) == (service, path)
+        assert headers["authorization"] == [f"Bearer {token}"]
+        assert headers["traceparent"] == [trace]
+        assert answer.headers.get_list("x-request-id") == headers["x-request-id"]
+
+
+IDENTITY = {
+    "x-user-id": "1",
+    "X-User-Role": "admin",
+    "x-user": "admin",
+    "x-authenticated-user": "admin",
+    "x-auth-request-user": "admin",
+    "x-session-id": "1",
+    "x-role": "admin",
+    "x-jwt-payload": "e30",
+    "x-client-address": "8.8.8.8",
+    "x-remote-user": "admin",
+    "x-forwarded-user": "admin",
+}
+
+
+def test_nobody_can_claim_to_be_somebody(front: Front, token: str) -> None:
+    headers = told(front.client.get("/api/signals", headers=bearer(token) | IDENTITY))
+    assert headers.pop("x-client-address") == ["127.0.0.1"]
+    assert not {name.lower() for name in IDENTITY} & set(headers)
+
+
+def test_identity_headers_are_stripped_where_no_token_is_needed(front: Front) -> None:
+    answer = front.client.post("/api/auth/login", json=LOGIN, headers=IDENTITY | {"x-client-address": "9.9.9.9"})
+    assert answer.status_code == 200
+    addresses = fetch(front.database_url, "SELECT DISTINCT address FROM sessions")
+    assert [row["address"] for row in addresses] == ["127.0.0.1"]
+
+
+def test_a_request_id_is_the_gateways_own(front: Front, token: str) -> None:
+    answer = front.client.get("/api/signals", headers=bearer(token) | {"x-request-id": "mine"})
+    assert answer.headers["x-request-id"] != "mine"
+    assert told(answer)["x-request-id"] == [answer.headers["x-request-id"]]
+    refused = problem(front.client.get("/api/signals", headers={"x-request-id": "mine"}), 401, "missing_token")
+    assert refused["request_id"] not in (None, "mine")
+
+
+def forged(front: Front, token: str, **changed: Any) -> str:
+    """The token's claims with changes, under the service's own key."""
+    signer = stored_signer(front.database_url)
+    claims = jwt.decode(token, signer.key, algorithms=["ES256"]).claims | changed
+    return jwt.encode({"alg": "ES256", "kid": signer.kid}, claims, signer.key, algorithms=["ES256"])
+
+
+BAD_CLAIMS: dict[str, tuple[dict[str, Any], str]] = {
+    "expired": ({"exp": int(time.time()) - 60}, "expired_token"),
+    "not yet valid": ({"nbf": int(time.time()) + 3600}, "invalid_token"),
+    "other audience": ({"aud": "another"}, "invalid_token"),
+    "other issuer": ({"iss": "another"}, "invalid_token"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_CLAIMS)
+def test_signed_tokens_with_bad_claims_are_refused(front: Front, token: str, what: str) -> None:
+    claims, code = BAD_CLAIMS[what]
+    before = list(front.services["signals"].requests)
+    refused = problem(front.client.get("/api/signals", headers=bearer(forged(front, token, **claims))), 401, code)
+    assert refused["request_id"]
+    assert front.services["signals"].requests == before
+
+
+def test_the_same_signer_without_bad_claims_is_taken(front: Front, token: str) -> None:
+    assert front.client.get("/api/signals", headers=bearer(forged(front, token))).status_code == 200
+
+
+def unsigned(token: str) -> str:
+    header = urlsafe_b64encode(b'{"alg":"none"}').rstrip(b"=").decode()
+    return f"{header}.{token.split('.')[1]}."
+
+
+def with_other_key(_: str) -> str:
+    key = ECKey.generate_key("P-256", private=True)
+    claims = {"iss": "quality-compass", "aud": "quality-compass", "sub": "x", "exp": 10**10}
+    return jwt.encode({"alg": "ES256", "kid": "other"}, claims, key)
+
+
+BAD_TOKENS: dict[str, Callable[[str], str]] = {
+    "tampered signature": lambda token: token[:-20] + ("A" * 20),
+    "tampered payload": lambda token: token.replace(token.split(".")[1], token.split(".")[1][:-4] + "AAAA"),
+    "unsigned": unsigned,
+    "unknown key": with_other_key,
+    "no token at all": lambda _: "x",
+}
+
+
+@pytest.mark.parametrize("what", BAD_TOKENS)
+def test_bad_tokens_do_not_reach_a_service(front: Front, token: str, what: str) -> None:
+    before = list(front.services["signals"].requests)
+    answer = front.client.get("/api/signals", headers=bearer(BAD_TOKENS[what](token)))
+    problem(answer, 401, "invalid_token")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert front.services["signals"].requests == before
+
+
+def test_a_token_in_the_query_is_none(front: Front, token: str) -> None:
+    problem(front.client.get(f"/api/signals?access_token={token}"), 401, "missing_token")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/", "/nothing", "/api", "/api/signalss"])
+def test_unknown_paths_and_operations_are_404(front: Front, token: str, path: str) -> None:
+    for headers in ({}, bearer(token)):
+        refused = problem(front.client.get(path, headers=headers), 404, "not_found")
+        assert refused["request_id"]
+
+
+TRICKS = [
+    "//api//auth//me",
+    "/api/auth/login/../me",
+    "/api/auth/login/%2e%2e/me",
+    "/api/auth/login/..%2fme",
+    "/api/auth/login/..;/me",
+    "/api/auth/login;/../me",
+    "/api/auth/login%2f..%2fme",
+    "/api/auth/login%5c..%5cme",
+    "/api/auth\\me",
+    "/api/auth/me.",
+    "/api/auth/me%00",
+    "/api/auth/me%0d%0ax",
+    "/API/AUTH/ME",
+    "/api/auth/Login",
+    "/api/auth/login/",
+    "/.well-known/jwks.json/../../api/signals",
+    "/.well-known/jwks.json/%2e%2e/%2e%2e/api/signals",
+    "/.well-known/..%2f..%2fapi/signals",
+    "/./api/./signals",
+    "/api/x/../signals",
+    "/api/auth/../../healthz",
+    "/api/signals/..%2f..%2f..%2fmetrics",
+    "http://127.0.0.1/api/signals",
+]
+
+
+@pytest.mark.parametrize("path", TRICKS)
+def test_no_spelling_of_a_path_avoids_the_token(front: Front, path: str) -> None:
+    before = {name: list(service.requests) for name, service in front.services.items()}
+    status, body = raw(front, f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+    assert status in (400, 401, 404), body
+    assert {name: service.requests for name, service in front.services.items()} == before
+
+
+@pytest.mark.parametrize("path", ["/api/auth/../../healthz", "/api/signals/../../metrics", "/healthz?", "/%68ealthz"])
+def test_no_spelling_of_a_path_reaches_operations(front: Front, token: str, path: str) -> None:
+    request = f"GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+    status, body = raw(front, request.encode())
+    assert status in (400, 404), body
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /api/signals HTTP/1.1\r\nhost: x\r\nx_user_id: 1\r\nconnection: close\r\n\r\n",
+        b"POST /api/auth/login HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /api/signals HTTP/1.1\r\n\r\n",
+        b"NONSENSE\r\n\r\n",
+        b"GET /api/signals HTTP/1.1\r\nhost: x\r\nx: \x00\r\n\r\n",
+    ],
+)
+def test_malformed_requests_are_refused(front: Front, request_bytes: bytes) -> None:
+    status, body = raw(front, request_bytes)
+    assert status == 400
+    assert json.loads(body)["code"] == "bad_request"
+
+
+def raw(front: Front, request: bytes) -> tuple[int, bytes]:
+    """What is answered to these very bytes."""
+    with socket.create_connection(("127.0.0.1", front.settings.gateway_port), timeout=20) as connection:
+        connection.sendall(request)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+            head, _, body = answer.partition(b"\r\n\r\n")
+            if b"content-length: %d\r\n" % len(body) in head + b"\r\n":
+                break
+    return int(head.split()[1]), body
+
+
+def test_large_requests_are_refused(front: Front, token: str) -> None:
+    before = list(front.services["signals"].requests)
+    problem(
+        front.client.post("/api/signals", headers=bearer(token), content=bytes(2_000_000)), 413, "request_too_large"
+    )
+    chunks = (bytes(100_000) for _ in range(20))
+    problem(front.client.post("/api/signals", headers=bearer(token), content=chunks), 413, "request_too_large")
+    headers = bearer(token) | {"x-large": "a" * 20_000}
+    problem(front.client.get("/api/signals", headers=headers), 431, "headers_too_large")
+    assert front.services["signals"].requests == before
+    answer = front.client.post("/api/signals", headers=bearer(token), content=bytes(1_000_000))
+    assert answer.json()["received"] == 1_000_000
+
+
+def test_security_headers_are_on_every_answer_once(front: Front, token: str) -> None:
+    for answer in (
+        front.client.get("/api/signals", headers=bearer(token)),
+        front.client.get("/api/signals"),
+        front.client.get("/nothing"),
+        front.client.post("/api/auth/login", json={}),
+    ):
+        for name, value in SECURITY_HEADERS.items():
+            assert answer.headers.get_list(name) == [value], (answer.status_code, name)
+        assert "server" not in answer.headers
+        assert not [name for name in answer.headers if name.startswith("x-envoy")]
+
+
+def test_a_service_that_is_down_is_answered_for(front: Front, token: str) -> None:
+    front.services["workflow"].stop()
+    answer = front.client.get("/api/assignments", headers=bearer(token))
+    assert problem(answer, 503, "unavailable")["request_id"]
+    assert answer.headers["retry-after"] == "5"
+    assert front.client.get("/api/signals", headers=bearer(token)).status_code == 200
+    front.services["workflow"].start()
+
+    def back() -> bool:
+        return front.client.get("/api/assignments", headers=bearer(token)).status_code == 200
+
+    assert poll_until(back, 20)
+
+
+def test_streams_are_not_held_back(front: Front, token: str) -> None:
+    front.services["activity"].more.clear()
+    with front.client.stream("GET", "/api/feed/stream", headers=bearer(token)) as answer:
+        chunks = answer.iter_text()
+        assert next(chunks) == "data: first\n\n"
+        front.services["activity"].more.set()
+        assert next(chunks) == "data: second\n\n"
+
+
+def test_the_log_is_json_without_tokens(front: Front, token: str) -> None:
+    front.client.get(f"/api/signals?q=a-patients-name&token={token}", headers=bearer(token))
+
+    def lines() -> list[str]:
+        return front.gateway.process.log_path.read_text().splitlines()
+
+    def logged() -> bool:
+        return any('"path":"/api/signals"' in line for line in lines())
+
+    # Envoy writes its log every ten seconds.
+    assert poll_until(logged, 30, interval=0.2)
+    entries = [json.loads(line) for line in lines() if line.startswith("{")]
+    assert {"method", "path", "status", "milliseconds", "request_id", "client_address"} <= set(entries[-1])
+    whole = "\n".join(lines())
+    assert token.rsplit(".", 1)[1] not in whole
+    assert "a-patients-name" not in whole
+    assert PASSWORD not in whole
+
+
+def test_known_keys_go_on_while_the_auth_service_is_away_and_come_when_it_comes(database_url: str) -> None:
+    with running(database_url) as front:
+        front.gateway.start()
+        some_token = with_other_key("")
+        refused = front.client.get("/api/signals", headers=bearer(some_token))
+        problem(refused, 503, "keys_unknown")
+        assert refused.headers["retry-after"]
+        front.auth.start()
+        wait_for_keys(front)
+        token = front.login()
+        front.auth.stop()
+        assert front.client.get("/api/signals", headers=bearer(token)).status_code == 200
+        assert front.client.get("/api/auth/me", headers=bearer(token)).status_code == 503
+
+
+def test_rates_are_limited_and_logins_tighter(database_url: str) -> None:
+    with running(
+        database_url,
+        COMPASS_GATEWAY_LOGINS_PER_MINUTE_AND_ADDRESS="3",
+        COMPASS_GATEWAY_REQUESTS_PER_SECOND_AND_ADDRESS="40",
+    ) as front:
+        front.gateway.start()
+        logins = [front.client.post("/api/auth/login", json=LOGIN) for _ in range(8)]
+        assert [answer.status_code for answer in logins] == [503] * 6 + [429] * 2
+        problem(logins[-1], 429, "too_many_requests")
+        assert logins[-1].headers["retry-after"] == "1"
+        assert front.client.get("/api/signals").status_code != 429
+        others = [front.client.get("/nothing").status_code for _ in range(200)]
+        assert others[:50] == [404] * 50
+        assert 429 in others
+
+
+def test_the_command_prints_a_configuration_that_envoy_takes(front: Front, tmp_path: Path) -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "deploy.gateway", "render", "--target", "local"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    configuration = tmp_path / "envoy.json"
+    configuration.write_text(printed)
+    executable = front.gateway.process.command.arguments[0]
+    checked = subprocess.run(
+        [executable, "--mode", "validate", "--config-path", str(configuration)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "eprecated" not in checked.stderr
