@@ -4,7 +4,7 @@ import sys
 from enum import StrEnum
 from typing import Annotated, Self, TypeVar
 
-from pydantic import Field, PostgresDsn, SecretStr, ValidationError, model_validator
+from pydantic import Field, PostgresDsn, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "COMPASS_"
@@ -65,21 +65,9 @@ def load(settings_class: type[Settings]) -> Settings:
     try:
         return settings_class()
     except ValidationError as error:
+        prefix = settings_class.model_config.get("env_prefix") or PREFIX
         for problem in error.errors():
-            variable = PREFIX + "__".join(str(part) for part in problem["loc"]).upper()
+            variable = prefix + "__".join(str(part) for part in problem["loc"]).upper()
             name = variable if problem["loc"] else settings_class.__name__
             print(f"{name}: {problem['msg']}", file=sys.stderr)  # noqa: T201 - before logging exists
         raise SystemExit(2) from None
-
-
-def secret_or_refuse(secret: SecretStr | None, variable: str, environment: Environment, local_default: str) -> str:
-    """A secret from the environment, or its local default, which production never takes.
-
-    Raises:
-        ValueError: naming the variable, where production has no secret or the default one.
-    """
-    if secret is not None and (environment is Environment.LOCAL or secret.get_secret_value() != local_default):
-        return secret.get_secret_value()
-    if environment is Environment.LOCAL:
-        return local_default
-    raise ValueError(f"{variable} is missing or the local default, which production refuses")

@@ -4,7 +4,7 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from services.auth import endpoints, endpoints_keys, repository_keys, start_check
+from services.auth import endpoints, endpoints_keys, endpoints_sessions, repository_keys, start_check
 from services.auth.settings import AuthSettings
 from services.auth.tools import Tools
 from services.auth.upkeep import upkeep
@@ -18,7 +18,7 @@ def create(settings: AuthSettings) -> FastAPI:
         settings,
         name="auth",
         description="Login, sessions, accounts and the public keys.",
-        routers=[endpoints.router, endpoints_keys.router],
+        routers=[endpoints.router, endpoints_sessions.router, endpoints_keys.router],
         workers=[upkeep],
         load_access=partial(repository_keys.load_access, token_lifetime=tools.longest_acceptance),
     )

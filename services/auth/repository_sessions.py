@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import RefreshToken, Session
@@ -85,6 +85,16 @@ async def end(
         .execution_options(synchronize_session=False)
     )
     return ended.all()
+
+
+async def going_on(session: AsyncSession, user_id: UUID) -> Sequence[Session]:
+    """The user's sessions that have neither ended nor expired, the last used first."""
+    found = await session.scalars(
+        select(Session)
+        .where(Session.user_id == user_id, Session.ended_at.is_(None), Session.expires_at > func.now())
+        .order_by(Session.last_used_at.desc(), Session.id)
+    )
+    return found.all()
 
 
 async def ended_since(session: AsyncSession, user_id: UUID, moment: datetime) -> Sequence[tuple[UUID, datetime]]:

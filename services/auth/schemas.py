@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from services.auth.models import User
+from services.auth.models import Session, User
 from services.auth.service import Granted
 from services.auth.text import GivenPassword, StorableText
 from shared.auth import PERMISSIONS, Permission
@@ -72,6 +72,37 @@ class Me(BaseModel):
             permissions=sorted(PERMISSIONS[user.role]),
             created_at=user.created_at,
         )
+
+
+class SessionItem(BaseModel):
+    """A session that goes on."""
+
+    id: UUID
+    created_at: datetime
+    last_used_at: datetime = Field(description="When it was last refreshed.")
+    expires_at: datetime = Field(description="When it ends at the latest.")
+    address: str | None = Field(description="From where it began.", examples=["192.0.2.7"])
+    user_agent: str | None = Field(description="With what it began.", examples=["Mozilla/5.0 (X11; Linux x86_64)"])
+    is_current: bool = Field(description="Whether the request was made in it.")
+
+    @classmethod
+    def of(cls, session: Session, current: UUID) -> Self:
+        """The answer for a session, seen from the present one."""
+        return cls(
+            id=session.id,
+            created_at=session.created_at,
+            last_used_at=session.last_used_at,
+            expires_at=session.expires_at,
+            address=session.address,
+            user_agent=session.user_agent,
+            is_current=session.id == current,
+        )
+
+
+class Sessions(BaseModel):
+    """The caller's sessions."""
+
+    sessions: list[SessionItem]
 
 
 class Jwk(BaseModel):

@@ -16,7 +16,7 @@ from services.auth.models import Session, User
 from services.auth.tools import Tools
 from shared import outbox
 from shared.db import SessionMaker
-from shared.errors import UnauthenticatedError
+from shared.errors import NotFoundError, UnauthenticatedError
 from shared.events import auth as events
 
 _UNKNOWN_USERS: Final = UUID("0d1f3e0c-5a4c-5f5b-8f39-6d0f0f7d5c21")
@@ -118,6 +118,27 @@ async def logout(session: AsyncSession, tools: Tools, user_id: UUID, session_id:
     user = await repository.lock(session, user_id)
     if user is not None:
         await end_sessions(session, tools, user, [session_id], "logout", datetime.now(UTC))
+
+
+async def end_session(session: AsyncSession, tools: Tools, user_id: UUID, session_id: UUID) -> None:
+    """End one session of the user.
+
+    Raises:
+        NotFoundError: where the user has no such session that goes on.
+    """
+    user = await repository.lock(session, user_id)
+    going_on = await repository_sessions.going_on(session, user_id)
+    if user is None or session_id not in {item.id for item in going_on}:
+        raise NotFoundError("There is no such session, or it has ended.")
+    await end_sessions(session, tools, user, [session_id], "revoked", datetime.now(UTC))
+
+
+async def end_other_sessions(session: AsyncSession, tools: Tools, user_id: UUID, kept: UUID) -> None:
+    """End all sessions of the user but one."""
+    user = await repository.lock(session, user_id)
+    others = [item.id for item in await repository_sessions.going_on(session, user_id) if item.id != kept]
+    if user is not None:
+        await end_sessions(session, tools, user, others, "revoked", datetime.now(UTC))
 
 
 async def end_sessions(
