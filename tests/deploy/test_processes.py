@@ -65,7 +65,7 @@ def test_a_paused_process_can_be_stopped(tmp_path: Path) -> None:
     process = started(tmp_path, SLEEP)
     pid = process.pid
     process.pause()
-    assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    assert poll_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 10)
     process.stop()
     assert is_gone(pid)
 
