@@ -1,19 +1,21 @@
-"""HTTP in: the list of signals, and one of them."""
+"""HTTP in: the list of signals, one of them, and its texts."""
 
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
-from services.signals import repository, service
-from services.signals.schemas import SignalDetail, SignalPage, SignalQuery
+from services.signals import repository, service, service_edits
+from services.signals.schemas import SignalDetail, SignalEdit, SignalPage, SignalQuery
 from shared.auth import Permission, User, require
 from shared.db import DbSession
 from shared.errors import NotFoundError
+from shared.preconditions import IfMatch
 
 router = APIRouter(prefix="/api", tags=["signals"])
 
 Reader = Annotated[User, require(Permission.READ)]
+Editor = Annotated[User, require(Permission.EDIT)]
 
 _JSON = "application/json"
 
@@ -36,4 +38,13 @@ async def get_signal(signal_id: UUID, _: Reader, session: DbSession) -> Response
     if found is None:
         raise NotFoundError("There is no signal with this id.")
     body, tag = found
+    return Response(body, media_type=_JSON, headers={"etag": tag})
+
+
+@router.patch("/signals/{signal_id}", response_model=SignalDetail)
+async def edit_signal(
+    signal_id: UUID, user: Editor, change: SignalEdit, if_match: IfMatch, session: DbSession
+) -> Response:
+    """Put description or narrative in words of one's own. They stay when the engine publishes the detection again."""
+    body, tag = await service_edits.edit(session, user, signal_id, change, if_match)
     return Response(body, media_type=_JSON, headers={"etag": tag})

@@ -1,10 +1,12 @@
 """The SQL of reading signals. Rows become JSON in the database: Python would only take them apart and together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.signals.repository_filters import (
@@ -117,6 +119,34 @@ async def detail(session: AsyncSession, signal_id: UUID) -> tuple[str, str] | No
     if record is None:
         return None
     return record["item"], etag(record["event_sequence"], record["workflow_sequence"], record["is_current"])
+
+
+async def earlier(session: AsyncSession, signal_id: UUID, before: datetime | None, rows: int) -> list[Row] | None:
+    """Detections of the signal's entity that are older than it (and than `before`); None without the signal."""
+    connection = await raw_connection(session)
+    found = await connection.fetchrow("SELECT entity_id, detected_at FROM signals WHERE id = $1", signal_id)
+    if found is None:
+        return None
+    # What is older than any other detection is not the current one, which is what the index on history is limited to.
+    records = await connection.fetch(
+        f"SELECT {_ITEM}, s.detected_at AS key, s.id FROM signals AS s "  # noqa: S608 - constants
+        "WHERE s.entity_id = $1 AND NOT s.is_current AND s.detected_at < $2 "
+        f"ORDER BY s.detected_at DESC LIMIT {rows:d}",
+        found["entity_id"],
+        found["detected_at"] if before is None else min(before, found["detected_at"]),
+    )
+    return [Row(record["item"], record["key"], record["id"]) for record in records]
+
+
+async def fields(session: AsyncSession, signal_id: UUID, names: Sequence[str]) -> dict[str, Any] | None:
+    """Some columns of a signal as they stand in JSON; None without the signal."""
+    connection = await raw_connection(session)
+    columns = ", ".join(f"s.{name}" for name in names)
+    found = await connection.fetchval(
+        f"SELECT (SELECT row_to_json(item) FROM (SELECT {columns}) AS item)::text FROM signals AS s WHERE id = $1",  # noqa: S608
+        signal_id,
+    )
+    return None if found is None else msgspec.json.decode(found, type=dict[str, Any])
 
 
 def etag(event_sequence: int, workflow_sequence: int, is_current: bool) -> str:

@@ -61,6 +61,15 @@ _UPDATE: Final = f"""
     FROM corrections AS new
     WHERE stored.id = new.id AND stored.event_sequence = new.expected_sequence
 """  # noqa: S608 - names of columns
+_WRITE_TEXTS: Final = """
+    UPDATE signals
+    SET description = $2, why_matters_narrative = $3, event_sequence = $4, updated_at = now(),
+        description_edited_at = CASE WHEN $5 THEN now() ELSE description_edited_at END,
+        description_edited_by = CASE WHEN $5 THEN $7 ELSE description_edited_by END,
+        narrative_edited_at = CASE WHEN $6 THEN now() ELSE narrative_edited_at END,
+        narrative_edited_by = CASE WHEN $6 THEN $7 ELSE narrative_edited_by END
+    WHERE id = $1
+"""
 _COLUMNS: Final = (
     "id",
     "entity_id",
@@ -178,6 +187,33 @@ async def update(session: AsyncSession, rows: Sequence[Known]) -> None:
     )
     status = await connection.execute(_UPDATE)
     _require(status, len(rows))
+
+
+async def locked(session: AsyncSession, signal_id: UUID) -> Known | None:
+    """One row with its content, which nobody else changes until the transaction ends."""
+    connection = await raw_connection(session)
+    record = await connection.fetchrow(f"{_HEAD} WHERE id = $1 FOR UPDATE", signal_id)
+    if record is None:
+        return None
+    row = _head(record)
+    await load_contents(session, [row])
+    return row
+
+
+async def write_texts(session: AsyncSession, row: Known, changed: Collection[str], user_id: UUID) -> None:
+    """Store the description and the narrative that a user wrote, and who it was."""
+    connection = await raw_connection(session)
+    content = _content(row)
+    await connection.execute(
+        _WRITE_TEXTS,
+        row.signal_id,
+        content.description,
+        content.why_matters_narrative,
+        row.event_sequence,
+        "description" in changed,
+        "why_matters_narrative" in changed,
+        user_id,
+    )
 
 
 async def insert(session: AsyncSession, rows: Sequence[Known]) -> None:

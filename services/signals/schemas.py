@@ -258,3 +258,127 @@ class SignalPage(BaseModel):
     offset: int | None = Field(description="Null where a cursor was given.")
     cursor: str | None = Field(description="For the next page; null on the last.")
     has_more: bool
+
+
+class Request(BaseModel):
+    """A request's body: a field that it does not have is an error, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+WrittenText = Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"\S"), AfterValidator(_storable)]
+
+
+class SignalEdit(Request):
+    """Texts of a signal in a user's words. They stay when the engine publishes the detection again."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"why_matters_narrative": "Each tenth patient waits over four hours."}]}
+    )
+
+    description: WrittenText | None = Field(None, description="What was found. Left out or null: unchanged.")
+    why_matters_narrative: WrittenText | None = Field(None, description="Left out: unchanged; null: none.")
+
+
+class HistoryPage(BaseModel):
+    """Earlier detections of a signal's entity, newest first."""
+
+    signals: list[SignalItem]
+    cursor: str | None = Field(description="For the next page; null on the last.")
+    has_more: bool
+
+
+class PeriodView(BaseModel):
+    """One month: the metric's value, the peers' band and the engine's figures."""
+
+    period: str = Field(examples=["2017-06"])
+    value: float | None
+    encounters: int | None
+    peers: dict[str, Any] | None = Field(description="`p10`, `p25`, `p50`, `p75`, `p90`, `mean`, `std`, `n`.")
+    figures: dict[str, Any] | None = Field(description="Whatever else the engine sent for the month.")
+
+
+class TemporalView(BaseModel):
+    """A signal over time."""
+
+    signal_id: UUID
+    metric_id: str
+    polarity: MetricPolarity | None
+    trend_direction: str | None
+    temporal_node_id: str | None
+    periods: list[PeriodView] = Field(description="Every month that timeline, peers or figures name, oldest first.")
+
+
+class TechnicalView(BaseModel):
+    """How a signal was classified."""
+
+    signal_id: UUID
+    zscore: float | None = Field(description="(metric_value - peer_mean) / peer_std, in the metric's own direction.")
+    percentile_rank: float | None
+    polarity: MetricPolarity | None
+    period_count: int | None
+    suppressed: bool
+    magnitude_tier: MagnitudeTier | None
+    trajectory_tier: TrajectoryTier | None
+    consistency_tier: ConsistencyTier | None
+    simplified_signal_type: SignalType | None
+    simplified_severity: int | None
+    simplified_severity_range: list[int] | None
+    simplified_inputs: dict[str, Any] | None = Field(description="The five inputs, turned so that high is bad.")
+    simplified_indicators: dict[str, Any] | None
+    simplified_reasoning: str | None
+    simplified_severity_calculation: dict[str, Any] | None
+    engine_classified: bool
+
+
+class TargetRange(Request):
+    """Where the metric should lie; both ends belong to it."""
+
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
+
+
+class MetricEdit(Request):
+    """A metric of the registry, whole."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "display_name": "Length of stay",
+                    "domain": "Efficiency",
+                    "unit": "days",
+                    "polarity": "lower_is_better",
+                    "target_range": None,
+                }
+            ]
+        }
+    )
+
+    display_name: Annotated[str, Field(min_length=1, max_length=255, pattern=r"\S"), AfterValidator(_storable)]
+    domain: Annotated[SignalDomain | None, Field(strict=False)] = None
+    unit: Annotated[str, Field(max_length=50), AfterValidator(_storable)] | None = None
+    polarity: Annotated[MetricPolarity, Field(strict=False)]
+    target_range: TargetRange | None = Field(None, description="Only for the polarity `target_range`.")
+
+
+class MetricView(BaseModel):
+    """A metric of the registry."""
+
+    metric_id: str
+    display_name: str
+    domain: SignalDomain | None
+    unit: str | None
+    polarity: MetricPolarity
+    target_range: TargetRange | None
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class MetricList(BaseModel):
+    """The whole registry, in the order of the ids."""
+
+    metrics: list[MetricView]
+
+
+MetricId = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_storable)]

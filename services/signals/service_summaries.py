@@ -52,6 +52,12 @@ def corrected(content: Content, metric: MetricEntry | None, changed: Sequence[st
     return f"{_place(content)}: {_name(content, metric)} was corrected ({', '.join(words)}), {_kind(content)}."
 
 
+def edited(content: Content, metric: MetricEntry | None, changed: Sequence[str], user_name: str) -> str:
+    """Texts that a user wrote."""
+    words = " and ".join(_FIELD_WORDS.get(name, name) for name in changed)
+    return f"{_place(content)}: {user_name} edited the {words} of {_name(content, metric)}, {_kind(content)}."
+
+
 def _place(content: Content) -> str:
     return f"{content.facility} ({content.group_value})" if content.group_value else content.facility
 

@@ -1,0 +1,44 @@
+"""HTTP in: the metric registry."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from services.signals import repository_metrics, service_metrics
+from services.signals.schemas import MetricEdit, MetricId, MetricList, MetricView
+from shared.auth import Permission, User, require
+from shared.db import DbSession
+from shared.preconditions import IfMatch
+
+router = APIRouter(prefix="/api/metrics", tags=["metrics"])
+
+Reader = Annotated[User, require(Permission.READ)]
+Manager = Annotated[User, require(Permission.MANAGE_METRICS)]
+InPath = Annotated[MetricId, Path(description="As the engine names the metric: `losIndex`.")]
+
+
+@router.get("")
+async def list_metrics(_: Reader, session: DbSession) -> MetricList:
+    """Every metric of the registry. A metric that is not in it counts as `lower_is_better`."""
+    return MetricList(metrics=[service_metrics.view(metric) for metric in await repository_metrics.every(session)])
+
+
+@router.get("/{metric_id}")
+async def get_metric(metric_id: InPath, _: Reader, session: DbSession, response: Response) -> MetricView:
+    """One metric of the registry."""
+    metric = await service_metrics.get(session, metric_id)
+    response.headers["etag"] = service_metrics.etag(metric)
+    return service_metrics.view(metric)
+
+
+@router.put("/{metric_id}")
+async def put_metric(
+    metric_id: InPath, user: Manager, change: MetricEdit, if_match: IfMatch, session: DbSession, response: Response
+) -> MetricView:
+    """Register a metric, or replace what is registered of it.
+
+    Signals that are ingested from then on are classified by its polarity, unless the engine sends one.
+    """
+    metric = await service_metrics.put(session, user, metric_id, change, if_match)
+    response.headers["etag"] = service_metrics.etag(metric)
+    return service_metrics.view(metric)

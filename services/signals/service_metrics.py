@@ -1,0 +1,137 @@
+"""The metric registry: what metrics are called, and which direction is better."""
+
+from decimal import Decimal
+from typing import Final
+from uuid import UUID, uuid5
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.signals import repository_metrics
+from services.signals.models import Metric
+from services.signals.schemas import MetricEdit, MetricView, TargetRange
+from services.signals.service_validation import rounded
+from shared import outbox
+from shared.auth import User
+from shared.errors import FieldProblem, InvalidError, NotFoundError, PreconditionFailedError
+from shared.events import signals as events
+from shared.events.decoding import RejectedMessageError
+from shared.events.vocabulary import MetricPolarity
+from shared.preconditions import Precondition
+
+_NAMESPACE: Final = UUID("0b8c2f64-6f0e-5f0b-9d26-5b1d4a8f7c33")
+
+
+def subject(metric_id: str) -> UUID:
+    """The subject and key of a metric's events."""
+    return uuid5(_NAMESPACE, metric_id)
+
+
+def view(metric: Metric) -> MetricView:
+    """A metric as the API shows it."""
+    return MetricView(
+        metric_id=metric.metric_id,
+        display_name=metric.display_name,
+        domain=metric.domain,
+        unit=metric.unit,
+        polarity=metric.polarity,
+        target_range=_range(metric),
+        created_at=metric.created_at,
+        updated_at=metric.updated_at,
+    )
+
+
+def etag(metric: Metric) -> str:
+    """The version of a metric."""
+    return f'"{metric.event_sequence}"'
+
+
+async def get(session: AsyncSession, metric_id: str) -> Metric:
+    """A registered metric.
+
+    Raises:
+        NotFoundError: for any other.
+    """
+    metric = await repository_metrics.one(session, metric_id)
+    if metric is None:
+        raise NotFoundError("There is no metric with this id in the registry.")
+    return metric
+
+
+async def put(
+    session: AsyncSession, user: User, metric_id: str, change: MetricEdit, if_match: Precondition | None
+) -> Metric:
+    """Register a metric or replace what is registered of it; signals that come from now on are classified by it.
+
+    Raises:
+        InvalidError: for a target range that is none, or that the polarity does not have.
+        PreconditionFailedError: where it is not the version that the user saw.
+    """
+    low, high = _bounds(change)
+    present = await repository_metrics.locked(session, metric_id)
+    if if_match is not None:
+        if present is None:
+            raise PreconditionFailedError("The metric is not registered yet: there is no version to match.")
+        if_match.require(etag(present))
+    values = {
+        "display_name": change.display_name,
+        "domain": change.domain,
+        "unit": change.unit,
+        "polarity": change.polarity,
+        "target_low": low,
+        "target_high": high,
+    }
+    changed = [name for name, value in values.items() if present is None or getattr(present, name) != value]
+    if present is not None and not changed:
+        return present
+    sequence = 1 if present is None else present.event_sequence + 1
+    metric = await repository_metrics.store(session, metric_id, user.id, sequence, **values)
+    await outbox.publish(session, _event(metric, user, [] if sequence == 1 else changed))
+    return metric
+
+
+def _bounds(change: MetricEdit) -> tuple[Decimal | None, Decimal | None]:
+    target = change.target_range
+    if target is None:
+        return None, None
+    if change.polarity is not MetricPolarity.TARGET_RANGE:
+        raise _invalid("target_range", "Only the polarity target_range has a target range.")
+    try:
+        low, high = rounded("low", target.low, 10, 4), rounded("high", target.high, 10, 4)
+    except RejectedMessageError as error:
+        raise _invalid("target_range", error.detail) from None
+    if low is None or high is None or low > high:
+        raise _invalid("target_range", "low must not be above high.")
+    return Decimal(repr(low)), Decimal(repr(high))
+
+
+def _invalid(name: str, detail: str) -> InvalidError:
+    return InvalidError(detail, errors=[FieldProblem(pointer=f"/body/{name}", detail=detail)])
+
+
+def _range(metric: Metric) -> TargetRange | None:
+    if metric.target_low is None or metric.target_high is None:
+        return None
+    return TargetRange(low=float(metric.target_low), high=float(metric.target_high))
+
+
+def _event(metric: Metric, user: User, changed: list[str]) -> outbox.Event:
+    bounds = _range(metric)
+    verb = "changed" if changed else "registered"
+    return outbox.Event(
+        type=events.METRIC_CHANGED,
+        subject=subject(metric.metric_id),
+        key=subject(metric.metric_id),
+        sequence=metric.event_sequence,
+        actor_id=user.id,
+        summary=f"{user.name} {verb} the metric {metric.display_name}.",
+        data=events.MetricChanged(
+            metric_id=metric.metric_id,
+            display_name=metric.display_name,
+            domain=metric.domain,
+            unit=metric.unit,
+            polarity=metric.polarity,
+            target_range=events.TargetRange(bounds.low, bounds.high) if bounds else None,
+            changed=[name for name in changed if not name.startswith("target_")]
+            + (["target_range"] if any(name.startswith("target_") for name in changed) else []),
+        ),
+    )
