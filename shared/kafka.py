@@ -187,6 +187,7 @@ class Consumer:
         self._positions: dict[TopicPartition, int] = {}
         self._progress_at = monotonic()
         self._started = False
+        self._broker_away = False
 
     @property
     def group(self) -> str:
@@ -196,7 +197,8 @@ class Consumer:
     @property
     def healthy(self) -> bool:
         """Whether the subscription is consuming, or is up to date."""
-        return self._started and monotonic() - self._progress_at < self._settings.stuck_consumer_seconds
+        moving = monotonic() - self._progress_at < self._settings.stuck_consumer_seconds
+        return self._started and moving and not self._broker_away
 
     async def run(self) -> None:
         """Consume until cancelled."""
@@ -205,7 +207,8 @@ class Consumer:
             broker = create_broker(self._settings, self.subscription, self._process)
             try:
                 await broker.start()
-                self._started, self._positions, self._progress_at = True, {}, monotonic()
+                self._started, self._broker_away = True, False
+                self._positions, self._progress_at = {}, monotonic()
                 pause = _FIRST_PAUSE_SECONDS
                 await self._watch(broker)
                 CONSUMER_RESTARTS.labels(self.group).inc()
@@ -223,7 +226,11 @@ class Consumer:
         consumer = broker.subscribers[0].consumer  # type: ignore[attr-defined]
         while monotonic() - self._progress_at < self._settings.stuck_consumer_seconds:
             await asyncio.sleep(_WATCH_SECONDS)
-            if self._process.busy or await self._moves(consumer):
+            moves = self._process.busy or await self._moves(consumer)
+            self._broker_away = not moves and not await _answers(self._settings.kafka_bootstrap_servers)
+            if moves or self._broker_away:
+                # Without a broker nothing can move. A consumer that gets over it by itself is back sooner than a new
+                # one, which the group lets in only when the old one's session has run out.
                 self._progress_at = monotonic()
 
     async def _moves(self, consumer: Any) -> bool:
@@ -245,6 +252,18 @@ class Consumer:
                 moves = False
         self._positions = positions
         return moves
+
+
+async def _answers(bootstrap_servers: str) -> bool:
+    """Whether any broker accepts connections, asked past the consumer's own client, which may be what is stuck."""
+    for server in bootstrap_servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_WATCH_SECONDS):
+                _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+                writer.close()
+                return True
+    return False
 
 
 async def _stop(broker: KafkaBroker, group: str) -> None:

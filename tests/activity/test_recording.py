@@ -16,6 +16,7 @@ from shared.events import registry
 from shared.events.envelope import EventType
 from shared.events.topics import COMPASS_OPERATIONS, COMPASS_SIGNALS, COMPASS_WORKFLOW
 from shared.kafka import BatchProcessor, create_broker
+from shared.telemetry import CONSUMER_RETRIES
 from tests.activity.events import GROUPS, event, example, messages, without
 from tests.support.factories import message
 from tests.support.service import ServiceUnderTest
@@ -175,7 +176,13 @@ async def test_two_writers_that_get_the_same_events_doubled_and_out_of_order_sto
         for start in range(0, len(mine), 97):
             await process(mine[start : start + 97])
 
+    def retries() -> float:
+        return sum(sample.value for metric in CONSUMER_RETRIES.collect() for sample in metric.samples)
+
+    before = retries()
     await asyncio.gather(instance("activity.signals", 1), instance("activity.workflow", 2))
+    # They waited for each other: no batch ran into what the other one stored and had to begin again.
+    assert retries() == before
     async with committing() as session:
         connection = await session.connection()
         rows = (

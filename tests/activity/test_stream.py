@@ -129,7 +129,11 @@ async def record(committing: SessionMaker, *sent: dict[str, Any]) -> None:
     await process(messages(*sent, topic=COMPASS_WORKFLOW))
 
 
-async def test_every_instance_hears_of_every_event(committing: SessionMaker, instances: Sequence[Instance]) -> None:
+async def test_every_instance_hears_of_every_event_at_once(
+    monkeypatch: pytest.MonkeyPatch, committing: SessionMaker, instances: Sequence[Instance]
+) -> None:
+    # Longer than the test waits: what comes was notified.
+    monkeypatch.setattr(service_stream, "_POLL_SECONDS", 60.0)
     one, two = instances
     user = example("compass.user.created.v1") | {"time": "2026-01-01T00:00:00Z"}
     learn = next(found for found in SUBSCRIPTIONS if found.group == "activity.users")
@@ -259,22 +263,24 @@ async def test_the_stream_ends_soon_after_the_session_was_revoked(
         assert len(await other.events(1)) == 1
 
 
-async def test_a_lost_connection_to_the_database_loses_no_event(
+async def test_a_lost_connection_to_the_database_is_made_anew_and_loses_no_event(
     committing: SessionMaker, instances: Sequence[Instance]
 ) -> None:
+    async def listeners(end: bool = False) -> set[int]:
+        columns = "pid, pg_terminate_backend(pid)" if end else "pid"
+        query = (
+            f"SELECT {columns} FROM pg_stat_activity WHERE application_name = :name AND datname = current_database()"  # noqa: S608
+        )
+        async with committing() as session:
+            return {row.pid for row in await session.execute(text(query), {"name": "compass-activity-stream"})}
+
     async with instances[0].stream() as stream:
         await record(committing, event(1))
         assert len(await stream.events(1)) == 1
-        async with committing() as session:
-            ended = await session.execute(
-                text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE application_name = 'compass-activity-stream' AND datname = current_database()"
-                )
-            )
-            assert len(ended.all()) == 2
+        ended = await listeners(end=True)
         await record(committing, event(2), event(3))
         assert [found["position"] for found in await stream.events(2)] == [2, 3]
+        await eventually(listeners, lambda now: len(now) == len(ended) and not now & ended)
 
 
 async def test_a_reader_that_leaves_is_forgotten(instances: Sequence[Instance]) -> None:

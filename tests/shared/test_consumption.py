@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from faststream.kafka import KafkaBroker
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,7 +23,7 @@ from shared.events import envelope
 from shared.events.decoding import RejectedMessageError
 from shared.events.topics import COMPASS_OPERATIONS, ENGINE_SIGNALS, Topic
 from shared.inbox import Message
-from shared.kafka import BatchProcessor, Consumer, Subscription
+from shared.kafka import BatchProcessor, Consumer, Subscription, create_broker
 from shared.settings import ServiceSettings
 from tests.shared.conftest import make_topic
 from tests.support.eventually import eventually
@@ -218,3 +219,37 @@ async def test_over_kafka_a_broker_that_was_away_is_taken_up_again(
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
             await producer.send_and_wait(topic.name, b"after")
         await eventually(lambda: effects(query), lambda seen: seen == ["before", "after"], seconds=60)
+
+
+async def test_over_kafka_a_consumer_that_stands_still_is_made_anew(
+    settings: ServiceSettings,
+    kafka: EmbeddedKafka,
+    topic: Topic,
+    session_maker: SessionMaker,
+    query: Query,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Paused partitions look from outside like aiokafka's consumer when it hangs: no failure, no progress."""
+    made: list[KafkaBroker] = []
+
+    def remember(*arguments: Any) -> KafkaBroker:
+        made.append(create_broker(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr("shared.kafka.create_broker", remember)
+    monkeypatch.setattr("shared.kafka._WATCH_SECONDS", 0.5)
+    here = settings.model_copy(
+        update={"kafka_bootstrap_servers": kafka.bootstrap_servers, "stuck_consumer_seconds": 3.0}
+    )
+    async with (
+        consuming(here, topic, session_maker) as consumer,
+        AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer,
+    ):
+        await producer.send_and_wait(topic.name, b"before")
+        await eventually(lambda: effects(query), lambda seen: seen == ["before"])
+        stuck = made[0].subscribers[0].consumer  # type: ignore[attr-defined]
+        stuck.pause(*stuck.assignment())
+        await producer.send_and_wait(topic.name, b"after")
+        await eventually(lambda: effects(query), lambda seen: seen == ["before", "after"], seconds=30)
+        assert len(made) == 2
+        assert consumer.healthy
