@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.signals import endpoints, endpoints_details, endpoints_metrics
+from services.signals import endpoints, endpoints_details, endpoints_drilldown, endpoints_metrics
 from services.signals.consumers import USERS, WORKFLOW_STATES, engine_signals
 from services.signals.settings import SignalsSettings
 from shared.access import access_subscription
@@ -15,7 +15,7 @@ def create(settings: SignalsSettings) -> FastAPI:
         settings,
         name="signals",
         description="What the analytics engine found, classified, with its history.",
-        routers=[endpoints.router, endpoints_details.router, endpoints_metrics.router],
+        routers=[endpoints.router, endpoints_details.router, endpoints_drilldown.router, endpoints_metrics.router],
         subscriptions=[engine_signals(settings), WORKFLOW_STATES, USERS, access_subscription("signals")],
     )
 

@@ -138,6 +138,62 @@ async def earlier(session: AsyncSession, signal_id: UUID, before: datetime | Non
     return [Row(record["item"], record["key"], record["id"]) for record in records]
 
 
+_FAMILY: Final = """
+    FROM signals AS base JOIN signals AS s
+        ON s.is_current AND s.id <> base.id AND s.metric_id = base.metric_id AND s.facility = base.facility
+        AND s.facility_id IS NOT DISTINCT FROM base.facility_id
+"""
+_NAMES_OF: Final = "(SELECT count(*) FROM jsonb_object_keys(COALESCE({0}.entity_dimensions, '{{}}')))"
+_CHILDREN: Final = f"""
+    SELECT {_ITEM}, s.simplified_severity AS key, s.id {_FAMILY}
+    WHERE base.id = $1 AND s.entity_dimensions @> COALESCE(base.entity_dimensions, '{{}}')
+        AND {_NAMES_OF.format("s")} = {_NAMES_OF.format("base")} + 1
+    ORDER BY s.simplified_severity DESC NULLS LAST, s.id DESC LIMIT $2
+"""
+_PARENT: Final = f"""
+    SELECT {_ITEM}, s.simplified_severity AS key, s.id {_FAMILY}
+    WHERE base.id = $1 AND base.entity_dimensions @> s.entity_dimensions
+        AND {_NAMES_OF.format("s")} = {_NAMES_OF.format("base")} - 1
+    ORDER BY s.entity_dimensions, s.id LIMIT 1
+"""
+_RELATED: Final = f"""
+    SELECT {_ITEM}, s.simplified_severity AS key, s.id
+    FROM signals AS base JOIN signals AS s
+        ON s.is_current AND s.facility = base.facility AND s.facility_id IS NOT DISTINCT FROM base.facility_id
+        AND s.service_line = base.service_line AND s.metric_id <> base.metric_id
+    WHERE base.id = $1
+    ORDER BY s.simplified_severity DESC NULLS LAST, s.id DESC LIMIT $2
+"""  # noqa: S608 - constants
+
+
+async def children(session: AsyncSession, signal_id: UUID, rows: int) -> list[Row]:
+    """Current signals with the signal's dimensions and one more, of the same metric and facility; worst first."""
+    return await _relatives(session, _CHILDREN, signal_id, rows)
+
+
+async def parent(session: AsyncSession, signal_id: UUID) -> Row | None:
+    """The current signal with all of the signal's dimensions but one; of several the first by its dimensions."""
+    return next(iter(await _relatives(session, _PARENT, signal_id)), None)
+
+
+async def related(session: AsyncSession, signal_id: UUID, rows: int) -> list[Row]:
+    """Current signals of the same facility and service line in other metrics; worst first."""
+    return await _relatives(session, _RELATED, signal_id, rows)
+
+
+async def _relatives(session: AsyncSession, statement: str, *parameters: Any) -> list[Row]:
+    connection = await raw_connection(session)
+    records = await connection.fetch(statement, *parameters)
+    return [Row(record["item"], record["key"], record["id"]) for record in records]
+
+
+async def exists(session: AsyncSession, signal_id: UUID) -> bool:
+    """Whether there is such a signal."""
+    connection = await raw_connection(session)
+    found: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM signals WHERE id = $1)", signal_id)
+    return found
+
+
 async def fields(session: AsyncSession, signal_id: UUID, names: Sequence[str]) -> dict[str, Any] | None:
     """Some columns of a signal as they stand in JSON; None without the signal."""
     connection = await raw_connection(session)

@@ -288,6 +288,38 @@ class HistoryPage(BaseModel):
     has_more: bool
 
 
+class Relatives(BaseModel):
+    """Signals that belong to another one, worst first."""
+
+    signals: list[SignalItem]
+
+
+class ParentView(BaseModel):
+    """The signal one dimension up."""
+
+    signal: SignalItem | None = Field(description="Null where nothing is known one dimension up.")
+
+
+class Contribution(BaseModel):
+    """What one child adds to the parent's excess."""
+
+    signal_id: UUID
+    group_value: str | None
+    entity_dimensions: dict[str, str]
+    encounters: int | None
+    share: float = Field(description="Of the encounters of all children, 0 to 1.")
+    contribution: float
+
+
+class Contributions(BaseModel):
+    """A signal's excess over its peers, taken apart by its children."""
+
+    signal_id: UUID
+    excess: float | None = Field(description="metric_value - peer_mean; null without a peer_mean.")
+    contributions: list[Contribution] = Field(description="Largest first; empty where the excess is not known.")
+    unexplained: float | None = Field(description="Excess less all contributions: rounding, and children not known.")
+
+
 class PeriodView(BaseModel):
     """One month: the metric's value, the peers' band and the engine's figures."""
 
