@@ -171,6 +171,12 @@ async def test_concurrent_refreshes_end_in_one_valid_session(own_database: AuthS
             async with maker() as session, session.begin():
                 return await service.refresh(session, tools, token, None)
 
+        async def connect() -> None:
+            async with maker() as session:
+                await session.execute(text("SELECT pg_sleep(0.2)"))
+
+        # Connections made one after the other would bring the requests into an order.
+        await asyncio.gather(*(connect() for _ in range(own_database.database_pool_size)))
         answers = await asyncio.gather(*(refresh_once(begun.refresh_token) for _ in range(20)))
         following = {answer.refresh_token for answer in answers if isinstance(answer, service.Granted)}
         assert len(following) == 1
