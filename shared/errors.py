@@ -176,6 +176,11 @@ async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise TypeError("registered for HTTPException only") from error
     status = HTTPStatus(error.status_code)
+    if status is HTTPStatus.BAD_REQUEST:
+        # FastAPI's word for a body that it cannot read at all, invalid UTF-8 for one; here bad input is always 422.
+        detail = "The body cannot be read."
+        problem = FieldProblem(pointer="/body", detail=detail)
+        return problem_response(request, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", detail, [problem])
     code = status.name.lower()
     return problem_response(request, status, code, str(error.detail), headers=error.headers)
 

@@ -139,6 +139,7 @@ async def test_a_statement_that_takes_too_long_is_ended(client: httpx.AsyncClien
         (b'{"number": 1}', "?limit=x", "/query/limit"),
         (b"{not json", "", "/body/1"),
         (b"", "", "/body"),
+        (b'{"number": "\xff"}', "", "/body"),
     ],
 )
 async def test_bad_input_is_422_and_points_at_it(
