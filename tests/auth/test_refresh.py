@@ -16,6 +16,7 @@ from shared.db import create_engine, create_session_maker
 from shared.errors import UnauthenticatedError
 from shared.events.vocabulary import UserRole
 from tests.auth.conftest import bearer, login
+from tests.support.eventually import eventually
 from tests.support.service import ServiceUnderTest
 
 
@@ -152,7 +153,7 @@ async def test_a_changed_role_is_in_the_next_token(auth: ServiceUnderTest, clien
 
 
 async def test_concurrent_refreshes_end_in_one_valid_session(own_database: AuthSettings) -> None:
-    """Twenty at once, on connections of their own."""
+    """Six at once, on connections of their own."""
     app = create(own_database)
     tools: Tools = app.state.tools
     engine = create_engine(own_database, "auth")
@@ -171,13 +172,23 @@ async def test_concurrent_refreshes_end_in_one_valid_session(own_database: AuthS
             async with maker() as session, session.begin():
                 return await service.refresh(session, tools, token, None)
 
-        async def connect() -> None:
+        async def waiting() -> int:
             async with maker() as session:
-                await session.execute(text("SELECT pg_sleep(0.2)"))
+                found = await session.execute(
+                    text(
+                        "SELECT count(*) FROM pg_stat_activity "
+                        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                    )
+                )
+                number: int = found.scalar_one()
+                return number
 
-        # Connections made one after the other would bring the requests into an order.
-        await asyncio.gather(*(connect() for _ in range(own_database.database_pool_size)))
-        answers = await asyncio.gather(*(refresh_once(begun.refresh_token) for _ in range(20)))
+        # Held up where the first of them turns the token in, so that all have begun before any is done.
+        async with maker() as holder, holder.begin():
+            await holder.execute(text("SELECT * FROM refresh_tokens FOR UPDATE"))
+            refreshes = [asyncio.create_task(refresh_once(begun.refresh_token)) for _ in range(6)]
+            await eventually(waiting, lambda number: number == 6)
+        answers = await asyncio.gather(*refreshes)
         following = {answer.refresh_token for answer in answers if isinstance(answer, service.Granted)}
         assert len(following) == 1
         assert all(isinstance(answer, service.Granted) for answer in answers)
