@@ -49,10 +49,10 @@ class EmbeddedKafka:
     name = "kafka"
 
     def __init__(self, state_dir: Path, port: int, *, variable: str = "COMPASS_KAFKA_PORT"):
-        self.state_dir = state_dir
+        self.state_dir = state_dir.absolute()
         self.port = port
         self._variable = variable
-        self._folder = state_dir / "kafka"
+        self._folder = self.state_dir / "kafka"
         self._process: ManagedProcess | None = None
 
     @property
@@ -116,7 +116,7 @@ class EmbeddedKafka:
                 "-XX:+ExitOnOutOfMemoryError",
                 # Compression libraries load native code; without this Java 25 warns about each.
                 "--enable-native-access=ALL-UNNAMED",
-                f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.xml')}",
+                f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.xml').as_uri()}",
                 *class_path,
                 "kafka.Kafka",
                 str(self._properties_file),
@@ -133,7 +133,8 @@ class EmbeddedKafka:
             "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
             "controller.quorum.voters": f"1@{controller}",
-            "log.dirs": str(self._data),
+            # Relative to the broker's working directory: a comma in a path would make two of it.
+            "log.dirs": self._data.name,
         }
         self._properties_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 
@@ -145,6 +146,7 @@ class EmbeddedKafka:
         formatted = subprocess.run(
             [*java, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties_file)],
             env={**os.environ, "JAVA_HOME": str(java_home())},
+            cwd=self._folder,
             capture_output=True,
             text=True,
             check=False,

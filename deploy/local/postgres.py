@@ -61,11 +61,11 @@ class EmbeddedPostgres:
     name = "postgres"
 
     def __init__(self, state_dir: Path, port: int, *, durable: bool = True, variable: str = "COMPASS_POSTGRES_PORT"):
-        self.state_dir = state_dir
+        self.state_dir = state_dir.absolute()
         self.port = port
         self._durable = durable
         self._variable = variable
-        self._secrets = load_or_make(state_dir)
+        self._secrets = load_or_make(self.state_dir)
         self._process: ManagedProcess | None = None
 
     @property

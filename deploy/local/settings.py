@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deploy.local.processes import PROJECT_ROOT
@@ -36,6 +36,12 @@ class LocalSettings(BaseSettings):
         """Every port by the variable that sets it."""
         fields = [name for name in type(self).model_fields if name.endswith("_port")]
         return {PREFIX + name.upper(): getattr(self, name) for name in fields}
+
+    @field_validator("local_dir")
+    @classmethod
+    def _make_absolute(cls, folder: Path) -> Path:
+        """The servers run in other directories than whoever started them."""
+        return folder.expanduser().absolute()
 
     @model_validator(mode="after")
     def _refuse_shared_ports(self) -> Self:

@@ -13,19 +13,14 @@ from deploy.local import jars
 from deploy.local.errors import StackError
 from deploy.local.kafka import EmbeddedKafka
 from deploy.local.ports import free_port
-from tests.support.stack import temporary_state_dir
+from tests.support.stack import running, temporary_state_dir
 
 
 @pytest.fixture
 def broker() -> Iterator[EmbeddedKafka]:
     """A broker of its own, for a test that stops or kills it."""
-    with temporary_state_dir() as state_dir:
-        kafka = EmbeddedKafka(state_dir, free_port())
-        kafka.start()
-        try:
-            yield kafka
-        finally:
-            kafka.stop()
+    with temporary_state_dir() as state_dir, running(EmbeddedKafka(state_dir, free_port())) as kafka:
+        yield kafka
 
 
 async def produce(kafka: EmbeddedKafka, values: list[bytes]) -> None:
@@ -65,22 +60,17 @@ async def test_acknowledged_messages_survive_a_kill_and_a_stop(broker: EmbeddedK
 
 def test_a_broker_left_by_a_crashed_run_is_ended_first(broker: EmbeddedKafka) -> None:
     pid = broker.process.pid
-    again = EmbeddedKafka(broker.state_dir, broker.port)
-    again.start()
-    try:
+    with running(EmbeddedKafka(broker.state_dir, broker.port)) as again:
         assert again.process.pid != pid
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    finally:
-        again.stop()
 
 
 def test_half_formatted_storage_is_formatted_anew() -> None:
     with temporary_state_dir() as state_dir:
         (state_dir / "kafka" / "data").mkdir(parents=True)
         (state_dir / "kafka" / "data" / "bootstrap.checkpoint").write_bytes(b"half")
-        kafka = EmbeddedKafka(state_dir, free_port())
-        kafka.start()
-        kafka.stop()
+        with running(EmbeddedKafka(state_dir, free_port())) as kafka:
+            assert kafka.process.is_running
 
 
 def test_a_port_in_use_is_named_with_its_variable(kafka: EmbeddedKafka) -> None:

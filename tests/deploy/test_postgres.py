@@ -20,19 +20,14 @@ from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.postgres_place import prepare_place, remembered_place
 from deploy.local.processes import PROJECT_ROOT, poll_until
 from deploy.local.secrets import SERVICES
-from tests.support.stack import temporary_state_dir
+from tests.support.stack import running, temporary_state_dir
 
 
 @pytest.fixture
 def server() -> Iterator[EmbeddedPostgres]:
     """A server of its own, for a test that stops, kills or damages it."""
-    with temporary_state_dir() as state_dir:
-        postgres = EmbeddedPostgres(state_dir, free_port())
-        postgres.start()
-        try:
-            yield postgres
-        finally:
-            postgres.stop()
+    with temporary_state_dir() as state_dir, running(EmbeddedPostgres(state_dir, free_port())) as postgres:
+        yield postgres
 
 
 def query(url: str, statement: str) -> list[asyncpg.Record]:
@@ -89,24 +84,17 @@ def test_a_server_left_by_a_killed_starter_is_cleared_and_its_data_kept() -> Non
         server = EmbeddedPostgres(state_dir, port)
         query(server.admin_url, "CREATE TABLE public.kept AS SELECT 7 AS n")
 
-        server.start()
-        try:
+        with running(server):
             assert server.process.pid != left
             assert [row["n"] for row in query(server.admin_url, "SELECT n FROM public.kept")] == [7]
-        finally:
-            server.stop()
 
 
 def test_a_server_whose_record_is_lost_is_known_by_its_data_folder(server: EmbeddedPostgres) -> None:
     pid = server.process.pid
     (server.state_dir / "run" / "postgres.json").unlink()
-    again = EmbeddedPostgres(server.state_dir, server.port)
 
-    again.start()
-    try:
+    with running(EmbeddedPostgres(server.state_dir, server.port)) as again:
         assert again.process.pid != pid
-    finally:
-        again.stop()
 
 
 def test_a_lock_file_with_the_pid_of_a_stranger_does_not_keep_it_from_starting(server: EmbeddedPostgres) -> None:
@@ -133,13 +121,9 @@ def test_a_half_made_data_folder_is_made_anew() -> None:
         place = prepare_place(state_dir)
         place.data.mkdir()
         (place.data / "PG_VERSION").write_text("18\n")
-        server = EmbeddedPostgres(state_dir, free_port(), durable=False)
 
-        server.start()
-        try:
+        with running(EmbeddedPostgres(state_dir, free_port(), durable=False)) as server:
             assert [row[0] for row in query(server.admin_url, "SELECT 1")] == [1]
-        finally:
-            server.stop()
 
 
 def test_a_port_in_use_is_said_before_anything_is_made(postgres: EmbeddedPostgres) -> None:

@@ -108,6 +108,13 @@ def test_services_are_told_all_they_need_and_only_auth_the_key(stand_ins: LocalS
     assert "COMPASS_KEY_ENCRYPTION_KEY" not in signals
 
 
+def test_a_relative_folder_is_meant_from_where_the_command_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert LocalSettings(local_dir=Path("data")).local_dir == tmp_path / "data"
+
+
 def test_the_same_port_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="COMPASS_GATEWAY_PORT=8101, COMPASS_SIGNALS_PORT=8101"):
         LocalSettings(local_dir=tmp_path, gateway_port=8101)

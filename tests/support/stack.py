@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -19,6 +20,8 @@ from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.postgres_place import remove_place
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import LocalStack
+
+Server = TypeVar("Server", EmbeddedPostgres, EmbeddedKafka, LocalStack)
 
 
 @contextmanager
@@ -34,31 +37,34 @@ def temporary_state_dir() -> Iterator[Path]:
         shutil.rmtree(state_dir)
 
 
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """Start a server and stop it at the end, also when its start is interrupted half-way."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL server with the database `compass`, all schemas and roles, and no tables.
 
     It does not wait for the disk: what tests prove about crashes of processes does not depend on it.
     """
-    with temporary_state_dir() as state_dir:
-        server = EmbeddedPostgres(state_dir, free_port(), durable=False)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
+    with (
+        temporary_state_dir() as state_dir,
+        running(EmbeddedPostgres(state_dir, free_port(), durable=False)) as server,
+    ):
+        yield server
 
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[EmbeddedKafka]:
     """A Kafka broker without topics."""
-    with temporary_state_dir() as state_dir:
-        server = EmbeddedKafka(state_dir, free_port())
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
+    with temporary_state_dir() as state_dir, running(EmbeddedKafka(state_dir, free_port())) as server:
+        yield server
 
 
 def free_settings(state_dir: Path) -> LocalSettings:
@@ -72,10 +78,5 @@ def free_settings(state_dir: Path) -> LocalSettings:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
     """All processes of the stack, with the demo users and no signals. Unlike `postgres` it does wait for the disk."""
-    with temporary_state_dir() as state_dir:
-        everything = LocalStack(free_settings(state_dir))
-        try:
-            everything.start()
-            yield everything
-        finally:
-            everything.stop()
+    with temporary_state_dir() as state_dir, running(LocalStack(free_settings(state_dir))) as everything:
+        yield everything
