@@ -2,98 +2,25 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import jsonschema
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from deploy.gateway.replies import SECURITY_HEADERS
-from deploy.local.envoy import EmbeddedEnvoy
 from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.processes import Command, ManagedProcess, poll_until
-from deploy.local.settings import LocalSettings
+from deploy.local.processes import poll_until
 from services.auth.demo_users import PASSWORD
-from shared.errors import Problem
-from tests.auth.conftest import KEY
-from tests.deploy.echo import Echo, echo
+from tests.deploy.front import LOGIN, Front, auth_environment, bearer, problem, raw, running, wait_for_keys
 from tests.deploy.signing import fetch, stored_signer
-from tests.support.stack import free_settings, temporary_state_dir
-
-LOGIN = {"email": "clinical@demo.example", "password": PASSWORD}
-
-
-@dataclass
-class Front:
-    """A gateway and what is behind it."""
-
-    settings: LocalSettings
-    auth: ManagedProcess
-    gateway: EmbeddedEnvoy
-    client: httpx.Client
-    services: dict[str, Echo]
-    database_url: str
-
-    def login(self) -> str:
-        """An access token."""
-        answer = self.client.post("/api/auth/login", json=LOGIN)
-        assert answer.status_code == 200, answer.text
-        token: str = answer.json()["access_token"]
-        return token
-
-
-@contextmanager
-def running(database_url: str, **environment: str) -> Iterator[Front]:
-    """Everything but the auth service runs; that is up to the test."""
-    with ExitStack() as stack:
-        state_dir = stack.enter_context(temporary_state_dir())
-        settings = free_settings(state_dir)
-        for name, value in environment.items():
-            stack.enter_context(_variable(name, value))
-        services = {
-            name: stack.enter_context(echo(name, settings.service_port(name)))
-            for name in ("signals", "workflow", "activity")
-        }
-        auth = ManagedProcess("auth", _auth_command(settings, database_url), state_dir)
-        stack.callback(auth.stop)
-        gateway = EmbeddedEnvoy(settings)
-        stack.callback(gateway.stop)
-        client = stack.enter_context(httpx.Client(base_url=gateway.url, timeout=20))
-        yield Front(settings, auth, gateway, client, services, database_url)
-
-
-@contextmanager
-def _variable(name: str, value: str) -> Iterator[None]:
-    os.environ[name] = value
-    yield
-    del os.environ[name]
-
-
-def _auth_command(settings: LocalSettings, database_url: str) -> Command:
-    environment = _auth_environment(database_url) | {"COMPASS_AUTH_PORT": str(settings.auth_port)}
-    return Command([sys.executable, "-m", "services.auth.main"], environment=environment, stop_seconds=20)
-
-
-def _auth_environment(database_url: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "COMPASS_ENVIRONMENT": "local",
-        "COMPASS_DATABASE_URL": database_url,
-        "COMPASS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
-        "COMPASS_KEY_ENCRYPTION_KEY": KEY,
-        "COMPASS_BCRYPT_COST": "4",
-    }
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +33,7 @@ def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     subprocess.run(alembic, env=owner, check=True, capture_output=True)
     url = postgres.service_url("auth", name)
     users = [sys.executable, "-m", "services.auth.demo_users"]
-    subprocess.run(users, env=_auth_environment(url), check=True, capture_output=True)
+    subprocess.run(users, env=auth_environment(url), check=True, capture_output=True)
     yield url
     postgres.drop_database(name)
 
@@ -121,38 +48,10 @@ def front(database_url: str) -> Iterator[Front]:
         yield front
 
 
-def wait_for_keys(front: Front) -> None:
-    """Return once a login works and its token is known to the gateway."""
-
-    def known() -> bool:
-        answer = front.client.post("/api/auth/login", json=LOGIN)
-        if answer.status_code != 200:
-            return False
-        token = answer.json()["access_token"]
-        paths = ("/api/auth/me", "/api/signals")
-        return all(front.client.get(path, headers=bearer(token)).status_code == 200 for path in paths)
-
-    assert poll_until(known, 60, interval=0.2), front.auth.log_tail() + front.gateway.process.log_tail()
-
-
 @pytest.fixture(scope="module")
 def token(front: Front) -> str:
     """An access token of the demo user who leads clinically."""
     return front.login()
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {token}"}
-
-
-def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = answer.json()
-    jsonschema.validate(body, Problem.model_json_schema())
-    assert (body["status"], body["code"]) == (status, code)
-    assert body["type"] == f"urn:quality-compass:problem:{code}"
-    return body
 
 
 def told(answer: httpx.Response) -> dict[str, list[str]]:
@@ -345,19 +244,6 @@ def test_malformed_requests_are_refused(front: Front, request_bytes: bytes) -> N
     status, body = raw(front, request_bytes)
     assert status == 400
     assert json.loads(body)["code"] == "bad_request"
-
-
-def raw(front: Front, request: bytes) -> tuple[int, bytes]:
-    """What is answered to these very bytes."""
-    with socket.create_connection(("127.0.0.1", front.settings.gateway_port), timeout=20) as connection:
-        connection.sendall(request)
-        answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
-            head, _, body = answer.partition(b"\r\n\r\n")
-            if b"content-length: %d\r\n" % len(body) in head + b"\r\n":
-                break
-    return int(head.split()[1]), body
 
 
 def test_large_requests_are_refused(front: Front, token: str) -> None:
