@@ -6,7 +6,6 @@ settings, in turn. The relay does not run: it has a benchmark of its own.
 """
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -22,10 +21,10 @@ from deploy.demo.outgoing import from_load
 from services.signals.consumers import engine_signals
 from services.signals.settings import SignalsSettings
 from shared.db import create_engine, create_session_maker
-from shared.kafka import Consumer, Subscription
+from shared.kafka import Consumers, Subscription
 from tests.support.service import migrate, service_settings
 
-SIGNALS = 20_000
+SIGNALS = 100_000
 _BATCH = 1000
 _EMPTY = "TRUNCATE signals, outbox, inbox, event_sequences"
 
@@ -103,9 +102,8 @@ async def _consume(servers: Servers, subscription: Subscription, connection: asy
     """Seconds until the group has committed everything."""
     settings = _settings(servers)
     engine = create_engine(settings, "signals")
-    task = asyncio.create_task(
-        Consumer("signals", settings, subscription, create_session_maker(engine)).run(), name="ingest"
-    )
+    consumers = Consumers("signals", settings, [subscription], create_session_maker(engine))
+    consumers.start()
     started = perf_counter()
     stored = "SELECT coalesce(sum(next_offset), 0) FROM inbox WHERE consumer_group = $1"
     # An observer from outside has nothing else to wait on.
@@ -114,9 +112,7 @@ async def _consume(servers: Servers, subscription: Subscription, connection: asy
     while await _committed(servers, subscription.group) < SIGNALS:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     seconds = perf_counter() - started
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    await consumers.stop()
     await engine.dispose()
     return seconds
 

@@ -38,6 +38,7 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 # A failure that is none of the known passing ones is tried so often as a whole before the batch is split.
 _ATTEMPTS_BEFORE_SPLIT: Final = 2
 _WATCH_SECONDS: Final = 5.0
+_LONGEST_UNASSIGNED_SECONDS: Final = 600.0
 _IDLE_POLL_MS: Final = 20
 
 
@@ -46,11 +47,13 @@ class Subscription:
     """One topic that a service consumes, and what it does with a batch of it.
 
     ``group`` is the Kafka consumer group and the inbox's name for this use of the topic, `<service>.<purpose>`.
+    ``members`` of it run in one process: while one decodes, the other's statements run.
     """
 
     topic: Topic
     group: str
     handle: BatchHandler
+    members: int = 1
 
 
 class BatchProcessor:
@@ -186,6 +189,7 @@ class Consumer:
         self._process = BatchProcessor(service, subscription, maker)
         self._positions: dict[TopicPartition, int] = {}
         self._progress_at = monotonic()
+        self._assigned_at = monotonic()
         self._started = False
         self._broker_away = False
 
@@ -208,7 +212,7 @@ class Consumer:
             try:
                 await broker.start()
                 self._started, self._broker_away = True, False
-                self._positions, self._progress_at = {}, monotonic()
+                self._positions, self._progress_at, self._assigned_at = {}, monotonic(), monotonic()
                 pause = _FIRST_PAUSE_SECONDS
                 await self._watch(broker)
                 CONSUMER_RESTARTS.labels(self.group).inc()
@@ -237,7 +241,10 @@ class Consumer:
         """Whether every partition with messages waiting has moved since the last look."""
         assigned = consumer.assignment()
         if not assigned:
-            return False
+            # Either the group has more members than the topic has partitions, or this one failed to join. Making a
+            # spare anew disturbs the others for a moment, so it is done seldom.
+            return monotonic() - self._assigned_at < _LONGEST_UNASSIGNED_SECONDS
+        self._assigned_at = monotonic()
         try:
             async with asyncio.timeout(_WATCH_SECONDS):
                 ends: dict[TopicPartition, int] = await consumer.end_offsets(assigned)
@@ -281,7 +288,11 @@ class Consumers:
     def __init__(
         self, service: str, settings: ServiceSettings, subscriptions: Sequence[Subscription], maker: SessionMaker
     ) -> None:
-        self.consumers = [Consumer(service, settings, subscription, maker) for subscription in subscriptions]
+        self.consumers = [
+            Consumer(service, settings, subscription, maker)
+            for subscription in subscriptions
+            for _ in range(subscription.members)
+        ]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -300,4 +311,5 @@ class Consumers:
     def unhealthy(self) -> list[str]:
         """Groups that do not consume at present, though messages may wait."""
         crashed = {task.get_name() for task in self._tasks if task.done()}
-        return [consumer.group for consumer in self.consumers if consumer.group in crashed or not consumer.healthy]
+        unhealthy = {consumer.group for consumer in self.consumers if not consumer.healthy}
+        return sorted(crashed | unhealthy)

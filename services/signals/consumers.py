@@ -68,7 +68,7 @@ def engine_signals(settings: SignalsSettings) -> Subscription:
                 await asyncio.wait([storing])
         return rejections
 
-    return Subscription(ENGINE_SIGNALS, "signals.ingest", handle)
+    return Subscription(ENGINE_SIGNALS, "signals.ingest", handle, members=2)
 
 
 async def _decode(
