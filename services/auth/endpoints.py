@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Request, Response
 
 from services.auth import repository, schemas, service
-from services.auth.tools import CurrentTools, Readers
+from services.auth.service_tools import CurrentTools, Readers
 from shared.auth import Permission, User, require
 from shared.db import DbSession
 from shared.errors import NotFoundError, Problem, UnauthenticatedError, problem_response

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from services.auth import repository_sessions, schemas, service
 from services.auth.endpoints import Caller
-from services.auth.tools import CurrentTools
+from services.auth.service_tools import CurrentTools
 from shared.db import DbSession
 
 router: Final = APIRouter(prefix="/api/auth/sessions", tags=["Auth"])

@@ -5,9 +5,9 @@ from functools import partial
 from fastapi import FastAPI
 
 from services.auth import endpoints, endpoints_keys, endpoints_sessions, repository_keys, start_check
+from services.auth.service_tools import Tools
+from services.auth.service_upkeep import upkeep
 from services.auth.settings import AuthSettings
-from services.auth.tools import Tools
-from services.auth.upkeep import upkeep
 from shared.app import create_app, run
 
 

@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.auth.models import Session, User
 from services.auth.service import Granted
-from services.auth.text import GivenPassword, StorableText
+from services.auth.text import GivenPassword
 from shared.auth import PERMISSIONS, Permission
 from shared.events.vocabulary import UserRole
+from shared.text import StorableText
 
 
 class _Request(BaseModel):

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth import repository, repository_sessions, service_keys, service_throttling, service_users, tokens
 from services.auth.models import Session, User
-from services.auth.tools import Tools
+from services.auth.service_tools import Tools
 from shared import outbox
 from shared.db import SessionMaker
 from shared.errors import NotFoundError, UnauthenticatedError

@@ -1,22 +1,14 @@
-"""Texts that people give: what of it can be stored, hashed, or be an address."""
+"""Texts that people give: what of it can be hashed, or be an address."""
 
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, StringConstraints
 
+from shared.text import StorableText
+
 FEWEST_PASSWORD_BYTES: Final = 12
 MOST_PASSWORD_BYTES: Final = 72
 """What bcrypt takes in; it would ignore or refuse the rest."""
-
-
-def _is_storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not hold a NUL character")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must not hold a lone surrogate") from None
-    return text
 
 
 def _fits_bcrypt(password: str) -> str:
@@ -30,9 +22,6 @@ def _is_long_enough(password: str) -> str:
         raise ValueError(f"must be at least {FEWEST_PASSWORD_BYTES} bytes long")
     return password
 
-
-StorableText = Annotated[str, AfterValidator(_is_storable)]
-"""Text that is Unicode and that PostgreSQL can hold."""
 
 EmailAddress = Annotated[StorableText, StringConstraints(max_length=255, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 """The address of an account. That it has the form of one is all that can be known without writing to it."""

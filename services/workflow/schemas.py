@@ -11,17 +11,12 @@ from shared.errors import FieldProblem
 from shared.events.vocabulary import AssignmentStatus, RoleType, UserRole
 from shared.events.workflow import ResolutionReason
 from shared.preconditions import parse_if_match
+from shared.text import StorableText
 
 _LONGEST_TEXT: Final = 10_000
 
 
-def _storable(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("A NUL character cannot be stored.")
-    return value
-
-
-FreeText = Annotated[str, Field(max_length=_LONGEST_TEXT), AfterValidator(_storable)]
+FreeText = Annotated[StorableText, Field(max_length=_LONGEST_TEXT)]
 WrittenText = Annotated[FreeText, Field(min_length=1, pattern=r"\S")]
 """A text with something in it."""
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from deploy.local.postgres import EmbeddedPostgres
-from services.auth import demo_users, upkeep
+from services.auth import demo_users, service_upkeep
 from services.auth.main import create
 from services.auth.settings import AuthSettings
 from shared.access import Access
@@ -29,7 +29,7 @@ async def auth(postgres: EmbeddedPostgres) -> AsyncIterator[ServiceUnderTest]:
     """The service with its first key and the demo users."""
     async with service_under_test("auth", create, AuthSettings, postgres, **CHEAP) as service:
         tools = service.app.state.tools
-        await upkeep.once(service.session_maker, tools)
+        await service_upkeep.once(service.session_maker, tools)
         await demo_users.make(service.session_maker, tools.passwords)
         service.app.state.access = Access(service.settings, service.session_maker, service.app.state.access._load)
         await service.app.state.access.refresh()

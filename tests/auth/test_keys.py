@@ -7,12 +7,12 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from services.auth import repository_keys, service_keys, upkeep
+from services.auth import repository_keys, service_keys, service_upkeep
 from services.auth.keys import KeyDecryptionError, KeyRing
 from services.auth.main import create
 from services.auth.models import SigningKey
+from services.auth.service_tools import Tools
 from services.auth.settings import AuthSettings
-from services.auth.tools import Tools
 from shared.db import create_engine, create_session_maker
 from tests.auth.conftest import login
 from tests.support.service import ServiceUnderTest
@@ -50,7 +50,7 @@ async def test_the_first_key_is_told_to_the_services(auth: ServiceUnderTest) -> 
 
 
 async def test_a_second_start_makes_no_second_key(auth: ServiceUnderTest) -> None:
-    await upkeep.once(auth.session_maker, auth.app.state.tools)
+    await service_upkeep.once(auth.session_maker, auth.app.state.tools)
     assert len(await auth.rows("SELECT * FROM signing_keys")) == 1
     assert len(await auth.events("key.rotated")) == 1
 
@@ -60,7 +60,7 @@ async def test_instances_that_start_together_make_one_key(own_database: AuthSett
     engine = create_engine(own_database, "auth")
     maker = create_session_maker(engine)
     try:
-        await asyncio.gather(*(upkeep.once(maker, tools) for _ in range(8)))
+        await asyncio.gather(*(service_upkeep.once(maker, tools) for _ in range(8)))
         async with maker() as session:
             for table in ("signing_keys", "outbox"):
                 assert (await session.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one() == 1  # noqa: S608

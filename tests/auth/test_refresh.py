@@ -8,10 +8,10 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from services.auth import demo_users, service, service_users, upkeep
+from services.auth import demo_users, service, service_upkeep, service_users
 from services.auth.main import create
+from services.auth.service_tools import Tools
 from services.auth.settings import AuthSettings
-from services.auth.tools import Tools
 from shared.db import create_engine, create_session_maker
 from shared.errors import UnauthenticatedError
 from shared.events.vocabulary import UserRole
@@ -159,7 +159,7 @@ async def test_concurrent_refreshes_end_in_one_valid_session(own_database: AuthS
     engine = create_engine(own_database, "auth")
     maker = create_session_maker(engine)
     try:
-        await upkeep.once(maker, tools)
+        await service_upkeep.once(maker, tools)
         hashed = await tools.passwords.hash(demo_users.PASSWORD)
         async with maker() as session, session.begin():
             await service_users.create(session, "a@b.example", "A", UserRole.ADMIN, hashed)

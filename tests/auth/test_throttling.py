@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from services.auth import service_throttling, upkeep
+from services.auth import service_throttling, service_upkeep
 from services.auth.service_throttling import RULES, Rule
 from tests.auth.conftest import login
 from tests.support.service import ServiceUnderTest
@@ -89,7 +89,7 @@ async def test_an_address_that_fails_with_many_accounts_waits(
 async def test_what_is_forgotten_is_deleted(auth: ServiceUnderTest, client: httpx.AsyncClient) -> None:
     await fail(client, 1)
     await let_pass(auth, timedelta(hours=2))
-    await upkeep.once(auth.session_maker, auth.app.state.tools)
+    await service_upkeep.once(auth.session_maker, auth.app.state.tools)
     assert await auth.rows("SELECT * FROM login_throttles") == []
 
 

@@ -8,7 +8,7 @@ import structlog
 from fastapi import FastAPI
 
 from services.auth import repository_sessions, repository_throttles, service_keys, service_throttling
-from services.auth.tools import Tools
+from services.auth.service_tools import Tools
 from shared.db import SessionMaker, is_transient
 
 logger = structlog.get_logger(__name__)
