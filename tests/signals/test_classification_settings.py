@@ -53,3 +53,21 @@ def test_steps_come_from_json() -> None:
 def test_contradictions_are_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ClassificationSettings.model_validate(broken)
+
+
+@pytest.mark.parametrize(
+    "at_the_limit",
+    [
+        {"ranges": {"baseline": [0, 100]}},
+        {"ranges": {"baseline": [0, 0]}},
+        {"ranges": {"baseline": [100, 100]}},
+        {"trajectory": {"improving": 0.0}},
+        {"magnitude": {"critical": 100.0, "critical_zscore": 0.0}},
+        {"inputs": {"quartiles_per_std": 0.5}},
+    ],
+)
+def test_limits_themselves_are_allowed(at_the_limit: dict[str, Any]) -> None:
+    settings = ClassificationSettings.model_validate(at_the_limit).model_dump()
+    for group, values in at_the_limit.items():
+        for name, value in values.items():
+            assert settings[group][name] == (tuple(value) if isinstance(value, list) else value)
