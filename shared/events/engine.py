@@ -23,7 +23,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 
 Period = Annotated[
-    str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="A month, `YYYY-MM`.", examples=["2017-06"])
+    str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$(?!\n)", description="A month, `YYYY-MM`.", examples=["2017-06"])
 ]
 Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 
@@ -131,7 +131,7 @@ class EngineSignal(Struct, frozen=True, kw_only=True):
         | None
     ) = None
     entity_dimensions_hash: (
-        Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{32}$", description="MD5 of the dimensions, taken as given.")] | None
+        Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{32}$(?!\n)", description="MD5 of the dimensions, taken as given.")] | None
     ) = None
     groupby_label: Annotated[str, _text("What the dimensions are called.", 255)] | None = None
     group_value: Annotated[str, _text("The dimensions' values, for a person to read.", 500)] | None = None
@@ -173,7 +173,7 @@ class EngineInsight(Struct, frozen=True, kw_only=True):
         dict[str, str] | None, Meta(description="The slice of the facility; none and {} are the facility itself.")
     ] = None
     entity_dimensions_hash: (
-        Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{32}$", description="MD5 of the dimensions, taken as given.")] | None
+        Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{32}$(?!\n)", description="MD5 of the dimensions, taken as given.")] | None
     ) = None
     title: Annotated[str, _text("One line.", 255, 1)]
     text: Annotated[str, Meta(min_length=1, description="The insight.")]

@@ -47,7 +47,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event as it travels. ``data`` stays undecoded, since most readers need only the envelope."""
 
     # Without a default on purpose: `omit_defaults` would leave a constant out of the message.
-    specversion: Annotated[str, Meta(pattern=r"^1\.0$", description="Version of CloudEvents.")]
+    specversion: Annotated[str, Meta(pattern=r"^1\.0$(?!\n)", description="Version of CloudEvents.")]
     id: Annotated[UUID, Meta(description="Of this event.")]
     source: Annotated[str, Meta(min_length=1, description="`/services/<name>`.")]
     type: Annotated[str, Meta(min_length=1, description="`compass.<event>.v<version>`.")]

@@ -122,3 +122,26 @@ def test_every_field_is_described() -> None:
 def test_the_committed_document_is_what_the_contracts_say() -> None:
     committed = Path(__file__).parents[2] / "docs" / "asyncapi.json"
     assert committed.read_text() == asyncapi.render()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"entity_dimensions_hash": "0" * 32 + "\n"},
+        {"metric_trend_timeline": [{"period": "2026-01\n", "value": 1}]},
+        {"metric_trend_timeline": [{"period": "٢٠٢٦-01", "value": 1}]},
+        {"metric_trend_timeline": [{"period": "2026-13", "value": 1}]},
+        {"facility_id": ""},
+        {"detected_at": "2026-07-01T00:00:00"},
+        {"detected_at": 1782864000},
+        {"metric_value": "0.21"},
+        {"metric_value": True},
+        {"encounters": 2**31},
+        {"entity_dimensions": {"department": 1}},
+    ],
+    ids=str,
+)
+def test_what_the_engine_may_not_send(change: dict[str, Any]) -> None:
+    document = decode_object(example("engine.signal")) | change
+    with pytest.raises(RejectedMessageError, match=next(iter(change))):
+        convert(document, EngineSignal)
