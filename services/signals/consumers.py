@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.signals import repository_workflow
-from services.signals.classification import ClassificationSettings
 from services.signals.repository_workflow import UserName, WorkflowState
 from services.signals.service_ingest import ingest
 from services.signals.service_validation import Detection, read
@@ -21,7 +20,6 @@ from shared.events.topics import COMPASS_AUTH, COMPASS_WORKFLOW, ENGINE_SIGNALS
 from shared.inbox import Message
 from shared.kafka import Subscription
 
-_MESSAGES_AT_ONCE: Final = 500
 # Decoding so many takes about a millisecond, in which requests and the database's answers wait.
 _MESSAGES_BETWEEN_PAUSES: Final = 25
 
@@ -50,41 +48,20 @@ def engine_signals(settings: SignalsSettings) -> Subscription:
     rules = settings.classification
 
     async def handle(session: AsyncSession, messages: Sequence[Message]) -> Sequence[Rejection]:
+        detections: list[Detection] = []
         rejections: list[Rejection] = []
-        storing: asyncio.Task[None] | None = None
-        try:
-            for start in range(0, len(messages), _MESSAGES_AT_ONCE):
-                part = messages[start : start + _MESSAGES_AT_ONCE]
-                detections = await _decode(part, rules, rejections)
-                # While the database stores one part, the next is decoded; the parts stay in order.
-                if storing is not None:
-                    await storing
-                storing = asyncio.create_task(ingest(session, detections, rules))
-            if storing is not None:
-                await storing
-        finally:
-            if storing is not None and not storing.done():
-                storing.cancel()
-                await asyncio.wait([storing])
+        now = datetime.now(UTC)
+        for number, message in enumerate(messages):
+            if number % _MESSAGES_BETWEEN_PAUSES == 0:
+                await asyncio.sleep(0)
+            try:
+                detections.append(read(message.value, message_cause(message), now, rules))
+            except RejectedMessageError as error:
+                rejections.append(Rejection(message, error))
+        await ingest(session, detections, rules)
         return rejections
 
     return Subscription(ENGINE_SIGNALS, "signals.ingest", handle, members=2)
-
-
-async def _decode(
-    messages: Sequence[Message], rules: ClassificationSettings, rejections: list[Rejection]
-) -> list[Detection]:
-    """The good messages; the bad ones are added to the rejections."""
-    detections: list[Detection] = []
-    now = datetime.now(UTC)
-    for number, message in enumerate(messages):
-        if number % _MESSAGES_BETWEEN_PAUSES == 0:
-            await asyncio.sleep(0)
-        try:
-            detections.append(read(message.value, message_cause(message), now, rules))
-        except RejectedMessageError as error:
-            rejections.append(Rejection(message, error))
-    return detections
 
 
 async def _store_workflow_states(session: AsyncSession, messages: Sequence[Message]) -> Sequence[Rejection]:

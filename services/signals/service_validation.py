@@ -76,7 +76,6 @@ def read(raw: bytes | None, cause: Cause, now: datetime, settings: Classificatio
 
     dimensions = message.entity_dimensions_hash or dimensions_hash(message.entity_dimensions)
     entity = entity_id(message.canonical_node_id, message.metric_id, message.facility_id, dimensions)
-    unknown = document.keys() - _KNOWN_FIELDS
     return Detection(
         signal_id=signal_id(entity, detected_at),
         entity_id=entity,
@@ -87,7 +86,9 @@ def read(raw: bytes | None, cause: Cause, now: datetime, settings: Classificatio
         document=document,
         numbers=_numbers(message),
         sent=sent,
-        extra={name: document[name] for name in document if name in unknown} if unknown else None,
+        extra=None
+        if document.keys() <= _KNOWN_FIELDS
+        else {name: value for name, value in document.items() if name not in _KNOWN_FIELDS},
         cause=cause,
     )
 
