@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from services.signals import repository_metrics, service_metrics
-from services.signals.schemas import MetricEdit, MetricId, MetricList, MetricView
+from services.signals.schemas_metrics import MetricEdit, MetricId, MetricList, MetricView
 from shared.auth import Permission, User, require
 from shared.db import DbSession
 from shared.preconditions import IfMatch

@@ -35,7 +35,8 @@ _LARGEST_OFFSET: Final = 10_000
 _LONGEST_VALUE: Final = 500
 
 
-def _storable(value: str) -> str:
+def storable(value: str) -> str:
+    """Refuse what PostgreSQL cannot store in a text."""
     if "\0" in value:
         raise ValueError("a NUL character cannot be stored")
     return value
@@ -51,7 +52,7 @@ def _moment(value: object) -> object:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
-FilterText = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_VALUE), AfterValidator(_storable)]
+FilterText = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_VALUE), AfterValidator(storable)]
 Values = Annotated[list[FilterText], Field(max_length=100)]
 
 
@@ -266,7 +267,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-WrittenText = Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"\S"), AfterValidator(_storable)]
+WrittenText = Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"\S"), AfterValidator(storable)]
 
 
 class SignalEdit(Request):
@@ -361,56 +362,3 @@ class TechnicalView(BaseModel):
     simplified_reasoning: str | None
     simplified_severity_calculation: dict[str, Any] | None
     engine_classified: bool
-
-
-class TargetRange(Request):
-    """Where the metric should lie; both ends belong to it."""
-
-    low: float = Field(allow_inf_nan=False)
-    high: float = Field(allow_inf_nan=False)
-
-
-class MetricEdit(Request):
-    """A metric of the registry, whole."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "display_name": "Length of stay",
-                    "domain": "Efficiency",
-                    "unit": "days",
-                    "polarity": "lower_is_better",
-                    "target_range": None,
-                }
-            ]
-        }
-    )
-
-    display_name: Annotated[str, Field(min_length=1, max_length=255, pattern=r"\S"), AfterValidator(_storable)]
-    domain: Annotated[SignalDomain | None, Field(strict=False)] = None
-    unit: Annotated[str, Field(max_length=50), AfterValidator(_storable)] | None = None
-    polarity: Annotated[MetricPolarity, Field(strict=False)]
-    target_range: TargetRange | None = Field(None, description="Only for the polarity `target_range`.")
-
-
-class MetricView(BaseModel):
-    """A metric of the registry."""
-
-    metric_id: str
-    display_name: str
-    domain: SignalDomain | None
-    unit: str | None
-    polarity: MetricPolarity
-    target_range: TargetRange | None
-    created_at: AwareDatetime
-    updated_at: AwareDatetime
-
-
-class MetricList(BaseModel):
-    """The whole registry, in the order of the ids."""
-
-    metrics: list[MetricView]
-
-
-MetricId = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_storable)]

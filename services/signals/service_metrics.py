@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.signals import repository_metrics
 from services.signals.models import Metric
-from services.signals.schemas import MetricEdit, MetricView, TargetRange
+from services.signals.schemas_metrics import MetricEdit, MetricView, TargetRange
 from services.signals.service_validation import rounded
 from shared import outbox
 from shared.auth import User

@@ -1,0 +1,61 @@
+"""What the API of the metric registry takes and answers."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from services.signals.schemas import Request, storable
+from shared.events.vocabulary import MetricPolarity, SignalDomain
+
+
+class TargetRange(Request):
+    """Where the metric should lie; both ends belong to it."""
+
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
+
+
+class MetricEdit(Request):
+    """A metric of the registry, whole."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "display_name": "Length of stay",
+                    "domain": "Efficiency",
+                    "unit": "days",
+                    "polarity": "lower_is_better",
+                    "target_range": None,
+                }
+            ]
+        }
+    )
+
+    display_name: Annotated[str, Field(min_length=1, max_length=255, pattern=r"\S"), AfterValidator(storable)]
+    domain: Annotated[SignalDomain | None, Field(strict=False)] = None
+    unit: Annotated[str, Field(max_length=50), AfterValidator(storable)] | None = None
+    polarity: Annotated[MetricPolarity, Field(strict=False)]
+    target_range: TargetRange | None = Field(None, description="Only for the polarity `target_range`.")
+
+
+class MetricView(BaseModel):
+    """A metric of the registry."""
+
+    metric_id: str
+    display_name: str
+    domain: SignalDomain | None
+    unit: str | None
+    polarity: MetricPolarity
+    target_range: TargetRange | None
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class MetricList(BaseModel):
+    """The whole registry, in the order of the ids."""
+
+    metrics: list[MetricView]
+
+
+MetricId = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(storable)]
