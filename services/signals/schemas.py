@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -28,18 +27,12 @@ from shared.events.vocabulary import (
     TrajectoryTier,
 )
 from shared.pagination import Cursor, Limit
+from shared.text import StorableText
 
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DIMENSION: Final = "dimension."
 _LARGEST_OFFSET: Final = 10_000
 _LONGEST_VALUE: Final = 500
-
-
-def storable(value: str) -> str:
-    """Refuse what PostgreSQL cannot store in a text."""
-    if "\0" in value:
-        raise ValueError("a NUL character cannot be stored")
-    return value
 
 
 def _moment(value: object) -> object:
@@ -52,7 +45,7 @@ def _moment(value: object) -> object:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
-FilterText = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_VALUE), AfterValidator(storable)]
+FilterText = Annotated[StorableText, StringConstraints(min_length=1, max_length=_LONGEST_VALUE)]
 Values = Annotated[list[FilterText], Field(max_length=100)]
 
 
@@ -267,7 +260,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-WrittenText = Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"\S"), AfterValidator(storable)]
+WrittenText = Annotated[StorableText, Field(min_length=1, max_length=10_000, pattern=r"\S")]
 
 
 class SignalEdit(Request):

@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from services.signals.schemas import Request, storable
+from services.signals.schemas import Request
 from shared.events.vocabulary import MetricPolarity, SignalDomain
+from shared.text import StorableText
 
 
 class TargetRange(Request):
@@ -32,9 +33,9 @@ class MetricEdit(Request):
         }
     )
 
-    display_name: Annotated[str, Field(min_length=1, max_length=255, pattern=r"\S"), AfterValidator(storable)]
+    display_name: Annotated[StorableText, Field(min_length=1, max_length=255, pattern=r"\S")]
     domain: Annotated[SignalDomain | None, Field(strict=False)] = None
-    unit: Annotated[str, Field(max_length=50), AfterValidator(storable)] | None = None
+    unit: Annotated[StorableText, Field(max_length=50)] | None = None
     polarity: Annotated[MetricPolarity, Field(strict=False)]
     target_range: TargetRange | None = Field(None, description="Only for the polarity `target_range`.")
 
@@ -58,4 +59,4 @@ class MetricList(BaseModel):
     metrics: list[MetricView]
 
 
-MetricId = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(storable)]
+MetricId = Annotated[StorableText, Field(min_length=1, max_length=100)]
