@@ -142,7 +142,8 @@ class EmbeddedKafka:
         # Written last: what a crash in the middle of formatting left is formatted again.
         if (self._data / "meta.properties").exists():
             return
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        # Kafka writes ids like this one; the letter keeps it from starting with a dash, which would read as an option.
+        cluster_id = "C" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         formatted = subprocess.run(
             [*java, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties_file)],
             env={**os.environ, "JAVA_HOME": str(java_home())},
