@@ -1,6 +1,5 @@
 """Kafka in: the engine's signals, each message decoded by itself, and what other services decide about them."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -11,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.signals import repository_workflow
 from services.signals.repository_workflow import UserName, WorkflowState
 from services.signals.service_ingest import ingest
-from services.signals.service_validation import Detection, read
+from services.signals.service_validation import Detection, Identity, identify, read
 from services.signals.settings import SignalsSettings
 from shared.dead_letters import Rejection, message_cause
 from shared.events import auth, envelope, workflow
@@ -48,20 +47,27 @@ def engine_signals(settings: SignalsSettings) -> Subscription:
     rules = settings.classification
 
     async def handle(session: AsyncSession, messages: Sequence[Message]) -> Sequence[Rejection]:
-        detections: list[Detection] = []
+        identified: list[tuple[Identity, Message]] = []
         rejections: list[Rejection] = []
         now = datetime.now(UTC)
-        for number, message in enumerate(messages):
-            if number % _MESSAGES_BETWEEN_PAUSES == 0:
-                await asyncio.sleep(0)
+        for message in messages:
             try:
-                detections.append(read(message.value, message_cause(message), now, rules))
+                identified.append((identify(message.value, now), message))
             except RejectedMessageError as error:
                 rejections.append(Rejection(message, error))
-        await ingest(session, detections, rules)
+
+        def read_message(place: int) -> Detection | None:
+            identity, message = identified[place]
+            try:
+                return read(message.value, identity, message_cause(message), rules)
+            except RejectedMessageError as error:
+                rejections.append(Rejection(message, error))
+                return None
+
+        await ingest(session, [identity for identity, _ in identified], read_message, rules)
         return rejections
 
-    return Subscription(ENGINE_SIGNALS, "signals.ingest", handle, members=2)
+    return Subscription(ENGINE_SIGNALS, "signals.ingest", handle, members=3)
 
 
 async def _store_workflow_states(session: AsyncSession, messages: Sequence[Message]) -> Sequence[Rejection]:

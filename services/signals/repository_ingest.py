@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.signals.service_content import FIELDS, JSON_FIELDS, Content, Known, MetricEntry, Past
-from services.signals.service_validation import Detection
+from services.signals.service_validation import Identity
 from shared.db import raw_connection
 from shared.events.vocabulary import MagnitudeTier, MetricPolarity, SignalType
 
@@ -103,7 +103,7 @@ class RaceLostError(Exception):
     sqlstate: Final = "40001"  # serialization_failure, which the consumer's framework tries again
 
 
-async def past(session: AsyncSession, detections: Sequence[Detection]) -> Past:
+async def past(session: AsyncSession, detections: Sequence[Identity]) -> Past:
     """The stored rows of these detections, and the current rows of their entities, without their content."""
     ids = {detection.signal_id for detection in detections}
     entities = {detection.entity_id for detection in detections}
@@ -144,7 +144,7 @@ async def load_contents(session: AsyncSession, rows: Sequence[Known]) -> None:
         row.content = _decode_content(found[row.signal_id])
 
 
-async def earlier_detections(session: AsyncSession, late: Sequence[Detection]) -> dict[UUID, tuple[datetime, UUID]]:
+async def earlier_detections(session: AsyncSession, late: Sequence[Identity]) -> dict[UUID, tuple[datetime, UUID]]:
     """For detections older than their entity's current one: the stored detection right before each, if any."""
     connection = await raw_connection(session)
     records = await connection.fetch(
@@ -184,6 +184,7 @@ async def update(session: AsyncSession, rows: Sequence[Known]) -> None:
         "corrections",
         source=_chunks(f"{_line(row)}\t{row.stored_sequence}\n" for row in rows),
         columns=(*_COLUMNS, "expected_sequence"),
+        null=_NULL,
     )
     status = await connection.execute(_UPDATE)
     _require(status, len(rows))
@@ -221,7 +222,8 @@ async def insert(session: AsyncSession, rows: Sequence[Known]) -> None:
     connection = await raw_connection(session)
     await connection.execute(_SHARE_LOCK)
     try:
-        await connection.copy_to_table("signals", source=_chunks(f"{_line(row)}\n" for row in rows), columns=_COLUMNS)
+        lines = _chunks(f"{_line(row)}\n" for row in rows)
+        await connection.copy_to_table("signals", source=lines, columns=_COLUMNS, null=_NULL)
     except asyncpg.UniqueViolationError as error:
         raise RaceLostError("another process stored the same entities") from error
     await connection.execute(_TAKE_WAITING, [row.signal_id for row in rows])
@@ -248,15 +250,38 @@ async def _chunks(lines: Iterable[str]) -> AsyncIterator[bytes]:
 def _line(row: Known) -> str:
     """A row in COPY's text format, without the end of the line."""
     previous = row.previous_signal_id
-    head = (
+    values: list[Any] = list(msgspec.structs.astuple(_content(row)))
+    for place in _JSON_PLACES:
+        value = values[place]
+        if isinstance(value, msgspec.Raw):
+            text = bytes(value).decode()
+            values[place] = None if text == "null" else text
+        else:
+            values[place] = _encode(value).decode()
+    for place in _NUMBER_PLACES:
+        if (value := values[place]) is not None:
+            values[place] = repr(value)
+    for place in _BOOLEAN_PLACES:
+        values[place] = _boolean(values[place])
+    line = "\t".join([_NULL if value is None else value for value in values])
+    if (
+        "\\" in line
+        or "\n" in line
+        or "\r" in line
+        or line.count("\t") != len(values) - 1
+        or line.count(_NULL) != values.count(None)
+    ):
+        line = "\t".join([_NULL if value is None else _escaped(value) for value in values])
+    return (
         f"{row.signal_id}\t{row.entity_id}\t{row.detected_at.isoformat()}\t{_boolean(row.is_current)}\t"
-        f"{_NULL if previous is None else previous}\t{row.event_sequence}\t\\{_bytea(row.digest)}\t"
+        f"{_NULL if previous is None else previous}\t{row.event_sequence}\t\\{_bytea(row.digest)}\t{line}"
     )
-    values = zip(_WRITERS, msgspec.structs.astuple(_content(row)), strict=True)
-    return head + "\t".join([_NULL if value is None else write(value) for write, value in values])
 
 
-_NULL: Final = r"\N"
+# COPY takes it for NULL where it is the whole value, before it looks at escapes. A text that is just this character is
+# written as its escape; without a backslash in it, most lines need not be escaped value by value.
+_NULL: Final = "\x02"
+_ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", "\t": r"\t", "\r": r"\r", _NULL: r"\x02"})
 
 
 def _bytea(value: bytes | None) -> str:
@@ -267,27 +292,15 @@ def _boolean(value: bool) -> str:
     return "t" if value else "f"
 
 
-def _text(value: str) -> str:
-    if "\\" in value or "\n" in value or "\t" in value or "\r" in value:
-        return value.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
-    return value
+def _escaped(value: str) -> str:
+    return value.translate(_ESCAPES)
 
 
-def _json(value: Any) -> str:
-    # JSON has no raw control characters, so that backslashes are all that COPY would misread.
-    return _encode(value).decode().replace("\\", "\\\\")
+def _places(*types: Any) -> tuple[int, ...]:
+    fields = enumerate(msgspec.structs.fields(Content))
+    return tuple(place for place, field in fields if field.type in types and field.name not in JSON_FIELDS)
 
 
-def _writers() -> Iterable[Any]:
-    for field in msgspec.structs.fields(Content):
-        if field.name in JSON_FIELDS:
-            yield _json
-        elif field.type is bool:
-            yield _boolean
-        elif field.type in (int, float, int | None, float | None):
-            yield repr
-        else:
-            yield _text
-
-
-_WRITERS: Final = tuple(_writers())
+_JSON_PLACES: Final = tuple(FIELDS.index(name) for name in FIELDS if name in JSON_FIELDS)
+_NUMBER_PLACES: Final = _places(int, float, int | None, float | None)
+_BOOLEAN_PLACES: Final = _places(bool)

@@ -5,7 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from services.signals.classification import Classification, ClassificationSettings, Figures, classify
 from services.signals.service_validation import Detection
@@ -29,7 +29,11 @@ class MetricEntry(Struct, frozen=True):
 
 
 class Content(Struct, frozen=True):
-    """The engine's figures and texts, and the classification. JSON columns are plain Python values."""
+    """The engine's figures and texts, and the classification.
+
+    JSON columns are encoded already, `null` for NULL: a batch of these fits the processor's cache, which decoded
+    timelines do not.
+    """
 
     canonical_node_id: str
     metric_id: str
@@ -47,26 +51,26 @@ class Content(Struct, frozen=True):
     encounters: int | None
     simplified_signal_type: SignalType
     simplified_severity: int
-    simplified_severity_range: list[int]
-    simplified_inputs: dict[str, Any]
-    simplified_indicators: dict[str, Any]
+    simplified_severity_range: Raw
+    simplified_inputs: Raw
+    simplified_indicators: Raw
     simplified_reasoning: str
-    simplified_severity_calculation: dict[str, Any]
+    simplified_severity_calculation: Raw
     entity_dimensions: dict[str, str]
     entity_dimensions_hash: str
     groupby_label: str | None
     group_value: str | None
     temporal_node_id: str | None
-    metric_trend_timeline: list[dict[str, Any]] | None
+    metric_trend_timeline: Raw
     trend_direction: str | None
-    metadata_per_period: list[dict[str, Any]] | None
-    peer_percentile_trends: list[dict[str, Any]] | None
+    metadata_per_period: Raw
+    peer_percentile_trends: Raw
     annual_excess_cost: float | None
     excess_los_days: float | None
     capacity_impact_bed_days: float | None
     expected_metric_value: float | None
     why_matters_narrative: str | None
-    extra: dict[str, Any] | None
+    extra: Raw
     polarity: MetricPolarity
     period_count: int | None
     suppressed: bool
@@ -164,27 +168,27 @@ def content_of(detection: Detection, metric: MetricEntry | None, settings: Class
         message.encounters,
         classification.simplified_signal_type,
         classification.simplified_severity,
-        classification.simplified_severity_range,
+        _json(classification.simplified_severity_range),
         # What the engine sent is stored as it came, with names that no contract knows; the rest is filled in.
-        (document.get("simplified_inputs") or {}) | classification.simplified_inputs,
-        classification.simplified_indicators,
+        _json((document.get("simplified_inputs") or {}) | classification.simplified_inputs),
+        _json(classification.simplified_indicators),
         classification.simplified_reasoning,
-        _calculation(classification, document),
+        _json(_calculation(classification, document)),
         message.entity_dimensions or {},
-        detection.dimensions_hash,
+        detection.identity.dimensions_hash,
         message.groupby_label,
         message.group_value,
         message.temporal_node_id,
-        document.get("metric_trend_timeline"),
+        _json(document.get("metric_trend_timeline")),
         message.trend_direction,
-        document.get("metadata_per_period"),
-        document.get("peer_percentile_trends"),
+        _json(document.get("metadata_per_period")),
+        _json(document.get("peer_percentile_trends")),
         numbers.annual_excess_cost,
         numbers.excess_los_days,
         numbers.capacity_impact_bed_days,
         numbers.expected_metric_value,
         message.why_matters_narrative,
-        detection.extra,
+        _json(detection.extra),
         polarity,
         message.period_count,
         bool(message.suppressed),
@@ -213,11 +217,23 @@ _INPUTS: Final = ("aggregate_zscore", "slope_percentile", "acceleration", "zscor
 
 
 def differences(old: Content, new: Content) -> list[str]:
-    """Names of the fields in which two states of a signal differ."""
+    """Names of the fields in which two states of a signal differ. JSON that says the same is no difference."""
     if old == new:
         return []
     pairs = zip(FIELDS, msgspec.structs.astuple(old), msgspec.structs.astuple(new), strict=True)
-    return [name for name, before, after in pairs if before != after]
+    return [name for name, before, after in pairs if before != after and _plain(before) != _plain(after)]
+
+
+def _plain(value: Any) -> Any:
+    return _decode(value) if isinstance(value, Raw) else value
+
+
+def _json(value: Any) -> Raw:
+    return Raw(_encode(value))
+
+
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+_decode: Final = msgspec.json.Decoder().decode
 
 
 def state_of(

@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 
 from services.signals.classification import ClassificationSettings, SentClassification, refusal
 from shared.events.decoding import RejectedMessageError, convert, decode_object
@@ -39,18 +40,24 @@ class Numbers(Struct, frozen=True):
     expected_metric_value: float | None
 
 
-class Detection(Struct, frozen=True):
-    """A valid message of the engine.
-
-    `document` is the decoded message as it came, from which the JSON columns are stored; `extra` its unknown fields.
-    `digest` is the same for the same message only.
-    """
+class Identity(Struct, frozen=True):
+    """Which detection a message is about. `digest` is the same for the same message only."""
 
     signal_id: UUID
     entity_id: UUID
     detected_at: datetime
     dimensions_hash: str
+    metric_id: str
     digest: bytes
+
+
+class Detection(Struct, frozen=True):
+    """A valid message of the engine.
+
+    `document` is the decoded message as it came, from which the JSON columns are stored; `extra` its unknown fields.
+    """
+
+    identity: Identity
     message: EngineSignal
     document: dict[str, Any]
     numbers: Numbers
@@ -59,29 +66,55 @@ class Detection(Struct, frozen=True):
     cause: Cause
 
 
-def read(raw: bytes | None, cause: Cause, now: datetime, settings: ClassificationSettings) -> Detection:
-    """Decode and validate one message of ``engine.signals.v1``.
+class _Named(Struct):
+    """The part of `EngineSignal` that names a detection."""
+
+    canonical_node_id: str
+    metric_id: str
+    detected_at: Annotated[datetime, Meta(tz=True)]
+    facility_id: str | None = None
+    entity_dimensions: dict[str, str] | None = None
+    entity_dimensions_hash: str | None = None
+
+
+_decode_named: Final = msgspec.json.Decoder(_Named).decode
+
+
+def identify(raw: bytes | None, now: datetime) -> Identity:
+    """Find out which detection a message is about, at a tenth of the cost of reading it.
+
+    What it returns for is not valid yet: `read` says.
+
+    Raises:
+        RejectedMessageError: with a reason for the person who looks into the dead letters.
+    """
+    try:
+        named = _decode_named(raw or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        convert(decode_object(raw), EngineSignal)  # says it better, with all that it looks at
+        raise RejectedMessageError("invalid_json", f"The message cannot be read: {error}.") from None
+    detected_at = _moment(named.detected_at, now)
+    dimensions = named.entity_dimensions_hash or dimensions_hash(named.entity_dimensions)
+    entity = entity_id(named.canonical_node_id, named.metric_id, named.facility_id, dimensions)
+    digest = blake2b(raw or b"", digest_size=16, key=_CONTENT_VERSION).digest()
+    return Identity(signal_id(entity, detected_at), entity, detected_at, dimensions, named.metric_id, digest)
+
+
+def read(raw: bytes | None, identity: Identity, cause: Cause, settings: ClassificationSettings) -> Detection:
+    """Decode and validate one message of ``engine.signals.v1``, identified before.
 
     Raises:
         RejectedMessageError: with a reason for the person who looks into the dead letters.
     """
     document = decode_object(raw)
     message = convert(document, EngineSignal)
-    detected_at = _moment(message.detected_at, now)
     _require_ascending("metric_trend_timeline", [point.period for point in message.metric_trend_timeline or ()])
     _require_ascending("peer_percentile_trends", [peers.period for peers in message.peer_percentile_trends or ()])
     sent = _sent(message)
     if sent is not None and (reason := refusal(sent, settings)) is not None:
         raise RejectedMessageError("invalid_classification", reason)
-
-    dimensions = message.entity_dimensions_hash or dimensions_hash(message.entity_dimensions)
-    entity = entity_id(message.canonical_node_id, message.metric_id, message.facility_id, dimensions)
     return Detection(
-        signal_id=signal_id(entity, detected_at),
-        entity_id=entity,
-        detected_at=detected_at,
-        dimensions_hash=dimensions,
-        digest=blake2b(raw or b"", digest_size=16, key=_CONTENT_VERSION).digest(),
+        identity=identity,
         message=message,
         document=document,
         numbers=_numbers(message),

@@ -6,9 +6,9 @@ fields) the signals service checks.
 """
 
 from datetime import UTC, datetime
-from hashlib import md5
+from hashlib import md5, sha1
 from typing import Annotated, Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 import rfc8785
@@ -131,7 +131,8 @@ class EngineSignal(Struct, frozen=True, kw_only=True):
         | None
     ) = None
     entity_dimensions_hash: (
-        Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{32}$(?!\n)", description="MD5 of the dimensions, taken as given.")] | None
+        Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{32}$(?!\n)", description="MD5 of the dimensions, taken as given.")]
+        | None
     ) = None
     groupby_label: Annotated[str, _text("What the dimensions are called.", 255)] | None = None
     group_value: Annotated[str, _text("The dimensions' values, for a person to read.", 500)] | None = None
@@ -173,7 +174,8 @@ class EngineInsight(Struct, frozen=True, kw_only=True):
         dict[str, str] | None, Meta(description="The slice of the facility; none and {} are the facility itself.")
     ] = None
     entity_dimensions_hash: (
-        Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{32}$(?!\n)", description="MD5 of the dimensions, taken as given.")] | None
+        Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{32}$(?!\n)", description="MD5 of the dimensions, taken as given.")]
+        | None
     ) = None
     title: Annotated[str, _text("One line.", 255, 1)]
     text: Annotated[str, Meta(min_length=1, description="The insight.")]
@@ -193,9 +195,14 @@ def entity_id(canonical_node_id: str, metric_id: str, facility_id: str | None, e
     """The id of what the engine watches: one metric of one slice of one facility at one node."""
     # Compact JSON of a list of strings and null is canonical JSON (RFC 8785) as it is, at a fraction of the time.
     name = _encode((canonical_node_id, metric_id, facility_id, entity_dimensions_hash))
-    return uuid5(_ENTITY_NAMESPACE, name.decode())
+    return _uuid5(_ENTITY_NAMESPACE, name)
 
 
 def signal_id(entity: UUID, detected_at: datetime) -> UUID:
     """The id of one detection of an entity, the same in every database that ever stores it."""
-    return uuid5(entity, detected_at.astimezone(UTC).isoformat(timespec="microseconds"))
+    return _uuid5(entity, detected_at.astimezone(UTC).isoformat(timespec="microseconds").encode())
+
+
+def _uuid5(namespace: UUID, name: bytes) -> UUID:
+    """RFC 9562 version 5, as `uuid.uuid5` makes it, without the detour that costs half of its time."""
+    return UUID(bytes=sha1(namespace.bytes + name, usedforsecurity=False).digest()[:16], version=5)
