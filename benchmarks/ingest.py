@@ -20,6 +20,7 @@ from benchmarks.servers import Servers
 from deploy.demo.outgoing import from_load
 from services.signals.consumers import engine_signals
 from services.signals.settings import SignalsSettings
+from shared.app import settle_garbage_collector
 from shared.db import create_engine, create_session_maker
 from shared.kafka import Consumers, Subscription
 from tests.support.service import migrate, service_settings
@@ -102,6 +103,7 @@ async def _consume(servers: Servers, subscription: Subscription, connection: asy
     """Seconds until the group has committed everything."""
     settings = _settings(servers)
     engine = create_engine(settings, "signals")
+    settle_garbage_collector()  # as every service does
     consumers = Consumers("signals", settings, [subscription], create_session_maker(engine))
     consumers.start()
     started = perf_counter()
