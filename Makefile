@@ -13,7 +13,7 @@ DEMO_OPTIONS = $(if $(DATA),--data "$(DATA)") $(if $(AS_OF),--as-of "$(AS_OF)") 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run publish clean-data test bench check format lock install
+.PHONY: help run publish clean-data test bench check generate format lock install
 
 ##@ Use
 
@@ -39,6 +39,9 @@ check: $(INSTALLED) ## format, lint, types, import contracts, migrations, genera
 	@$(VENV)/bin/lint-imports --no-cache
 	@$(PY) -m deploy.local check-migrations
 	@$(PY) -m shared.events.asyncapi --check docs/asyncapi.json
+
+generate: $(INSTALLED) ## write anew what is made from the code: docs/asyncapi.json
+	@$(PY) -m shared.events.asyncapi docs/asyncapi.json
 
 format: $(INSTALLED) ## put the code into the agreed format
 	@$(PY) -m ruff check --fix-only --quiet .

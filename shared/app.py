@@ -97,7 +97,7 @@ def create_app(
 
 
 def settle_garbage_collector() -> None:
-    """Keep the collector from looking at what start-up made, which lives as long as the process, and from looking often.
+    """Keep the collector from looking at what start-up made, which stays, and from looking often.
 
     With Python's own thresholds it took a third of the time of ingest, and made single requests wait for 50 ms.
     """
