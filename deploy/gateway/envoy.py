@@ -150,13 +150,15 @@ def _connections(gateway: Gateway) -> dict[str, Any]:
         http_filters=[
             {"name": "envoy.filters.http.header_mutation", "typed_config": _stripped_headers()},
             {"name": "envoy.filters.http.local_ratelimit", "typed_config": _rate_limits(gateway.limits)},
-            {"name": "envoy.filters.http.jwt_authn", "typed_config": _tokens(gateway.tokens)},
+            # Before the token is looked at: while Envoy fetches keys for it, a body would pile up past the limit, where
+            # this filter no longer sees it, or stop at the connection's own limit and wait for ever.
             {
                 "name": "envoy.filters.http.buffer",
                 "typed_config": _typed(
                     f"{_FILTERS}.http.buffer.v3.Buffer", max_request_bytes=gateway.limits.largest_request_bytes
                 ),
             },
+            {"name": "envoy.filters.http.jwt_authn", "typed_config": _tokens(gateway.tokens)},
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": _typed(f"{_FILTERS}.http.router.v3.Router", suppress_envoy_headers=True),
