@@ -14,11 +14,11 @@ from shared.settings import load
 PASSWORD: Final = "quality-compass"  # noqa: S105 - public, and refused outside of local use
 
 USERS: Final = {
-    "admin@demo.example": ("Ada Admin", UserRole.ADMIN),
-    "clinical@demo.example": ("Clara Clinical", UserRole.CLINICAL_LEADERSHIP),
-    "nursing@demo.example": ("Noah Nursing", UserRole.NURSING_LEADERSHIP),
-    "administration@demo.example": ("Amir Administration", UserRole.ADMINISTRATION),
-    "viewer@demo.example": ("Vera Viewer", UserRole.VIEWER),
+    "admin@demo.example": ("Demo Admin", UserRole.ADMIN),
+    "clinical@demo.example": ("Demo Clinical Leadership", UserRole.CLINICAL_LEADERSHIP),
+    "nursing@demo.example": ("Demo Nursing Leadership", UserRole.NURSING_LEADERSHIP),
+    "administration@demo.example": ("Demo Administration", UserRole.ADMINISTRATION),
+    "viewer@demo.example": ("Demo Viewer", UserRole.VIEWER),
 }
 
 

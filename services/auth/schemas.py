@@ -57,7 +57,7 @@ class Me(BaseModel):
 
     id: UUID
     email: str = Field(examples=["clinical@demo.example"])
-    name: str = Field(examples=["Clara Clinical"])
+    name: str = Field(examples=["Demo Clinical Leadership"])
     role: UserRole
     permissions: list[Permission] = Field(description="What the role may do.", examples=[["read", "assign"]])
     created_at: datetime

@@ -148,7 +148,7 @@ async def test_me(auth: ServiceUnderTest, client: httpx.AsyncClient) -> None:
     answer = await client.get("/api/auth/me", headers=bearer(tokens["access_token"]))
     me = answer.json()
     assert me["email"] == "clinical@demo.example"
-    assert (me["name"], me["role"]) == ("Clara Clinical", "clinical_leadership")
+    assert (me["name"], me["role"]) == ("Demo Clinical Leadership", "clinical_leadership")
     assert "assign" in me["permissions"]
     assert "manage_users" not in me["permissions"]
     assert "hashed_password" not in answer.text

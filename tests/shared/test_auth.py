@@ -57,8 +57,8 @@ def encode(part: Any) -> str:
 
 
 def test_a_good_token_names_the_caller() -> None:
-    user = decode(token(UserRole.NURSING_LEADERSHIP, name="Noah")).user
-    assert (user.id, user.name, user.role) == (user_id("nursing_leadership"), "Noah", UserRole.NURSING_LEADERSHIP)
+    user = decode(token(UserRole.NURSING_LEADERSHIP, name="A Nurse")).user
+    assert (user.id, user.name, user.role) == (user_id("nursing_leadership"), "A Nurse", UserRole.NURSING_LEADERSHIP)
     assert 290 < user.token_expires_at.timestamp() - time.time() <= 300
 
 
