@@ -13,15 +13,17 @@ from uuid import uuid4
 
 import asyncpg
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 
 from benchmarks.measure import Figures, Report, alternate
 from benchmarks.servers import Servers
 from deploy.demo.outgoing import from_load
+from deploy.topics import apply
 from services.signals.consumers import engine_signals
 from services.signals.settings import SignalsSettings
 from shared.app import settle_garbage_collector
 from shared.db import create_engine, create_session_maker
+from shared.events.topics import ENGINE_SIGNALS
 from shared.kafka import Consumers, Subscription
 from tests.support.service import migrate, service_settings
 
@@ -82,12 +84,7 @@ async def _empty(connection: asyncpg.Connection) -> None:
 
 async def _publish(servers: Servers, topic: str) -> float:
     """Put the signals on a topic of their own; returns their mean size in bytes."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka.bootstrap_servers)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(topic, 6, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
-    finally:
-        await admin.close()
+    await apply(servers.kafka.bootstrap_servers, [replace(ENGINE_SIGNALS, name=topic)])
     total = 0
     producer = AIOKafkaProducer(
         bootstrap_servers=servers.kafka.bootstrap_servers, linger_ms=5, max_batch_size=256 * 1024

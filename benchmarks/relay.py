@@ -6,15 +6,17 @@ no database, deletes nothing and gives no guarantee across a crash.
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from time import perf_counter
 from uuid import uuid4
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from benchmarks.measure import Figures, Report, alternate
 from benchmarks.servers import Servers
+from deploy.topics import apply
+from shared.events.topics import COMPASS_SIGNALS
 from shared.relay import Relay
 from shared.settings import ServiceSettings
 
@@ -30,7 +32,8 @@ async def run(servers: Servers, rounds: int) -> list[Report]:
     await connection.execute(f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE; CREATE SCHEMA {_SCHEMA}")
     await connection.execute(f"SET search_path = {_SCHEMA}")
     await connection.execute(_TABLE)
-    topic = await _topic(servers)
+    topic = f"relay-{uuid4().hex[:8]}"
+    await apply(servers.kafka.bootstrap_servers, [replace(COMPASS_SIGNALS, name=topic)])
 
     async def ours() -> float:
         rows = [(topic, key, value) for key, value in messages]
@@ -86,14 +89,3 @@ CREATE TABLE outbox (
     headers jsonb, created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 )
 """
-
-
-async def _topic(servers: Servers) -> str:
-    name = f"relay-{uuid4().hex[:8]}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka.bootstrap_servers)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(name, 6, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
-    finally:
-        await admin.close()
-    return name

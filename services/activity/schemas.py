@@ -1,31 +1,17 @@
 """What the activity API takes and answers."""
 
-import re
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Self
+from datetime import datetime
+from typing import Any, Final, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 from sqlalchemy import Row
 
 from services.activity.repository_filters import FeedFilters
 from shared.events.vocabulary import ActivityEventType
+from shared.moments import Moment
 from shared.pagination import Cursor, Limit
-
-_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-
-
-def _moment(value: object) -> object:
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        try:
-            return datetime.fromisoformat(value.upper()).astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise ValueError("must be a date and time as in RFC 3339, with an offset, in the years 1 to 9999")
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 
 
 class StreamQuery(BaseModel):

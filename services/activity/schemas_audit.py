@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from services.activity.models import AuditEntry as AuditRow
 from services.activity.models import SequenceGap
 from services.activity.repository_audit_pages import AuditFilters
-from services.activity.schemas import Moment
+from shared.moments import Moment
 from shared.pagination import Cursor, Limit
 
 # PostgreSQL takes no NUL in a text.

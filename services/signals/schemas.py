@@ -1,14 +1,11 @@
 """What the API of this service takes and answers."""
 
-import re
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 from pydantic import (
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -26,25 +23,15 @@ from shared.events.vocabulary import (
     SignalType,
     TrajectoryTier,
 )
+from shared.moments import Moment
 from shared.pagination import Cursor, Limit
 from shared.text import StorableText
 
-_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DIMENSION: Final = "dimension."
 _LARGEST_OFFSET: Final = 10_000
 _LONGEST_VALUE: Final = 500
 
 
-def _moment(value: object) -> object:
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        try:
-            return datetime.fromisoformat(value.upper()).astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise ValueError("must be a date and time as in RFC 3339, with an offset, in the years 1 to 9999")
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 FilterText = Annotated[StorableText, StringConstraints(min_length=1, max_length=_LONGEST_VALUE)]
 Values = Annotated[list[FilterText], Field(max_length=100)]
 

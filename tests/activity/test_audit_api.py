@@ -14,13 +14,13 @@ from shared.events.topics import COMPASS_AUTH
 from tests.activity.events import event, messages, without
 from tests.support.service import ServiceUnderTest
 
-ALICE, SIGNAL = uuid4(), uuid4()
+ACTOR, SIGNAL = uuid4(), uuid4()
 EVENTS = [
     event(0, subject=SIGNAL),
     event(1, subject=SIGNAL, sequence=2, type="compass.signal.corrected.v1"),
-    without("feedtype", event(2, source="/services/auth", type="compass.login.failed.v1", actorid=ALICE)),
+    without("feedtype", event(2, source="/services/auth", type="compass.login.failed.v1", actorid=ACTOR)),
     event(3, data={"text": 'a "quoted", line\nand \u2028 Größe'}, summary="=1+1"),
-    event(4, actorid=ALICE),
+    event(4, actorid=ACTOR),
 ]
 
 
@@ -50,7 +50,7 @@ async def test_an_entry_is_the_event_and_its_place_in_the_chain(filled: ServiceU
         "sequence": 1,
         "type": "compass.login.failed.v1",
         "time": "2026-07-01T09:00:02Z",
-        "actor_id": str(ALICE),
+        "actor_id": str(ACTOR),
         "feed_type": None,
         "hash": row["hash"].hex(),
         "envelope": EVENTS[2],
@@ -63,10 +63,10 @@ async def test_an_entry_is_the_event_and_its_place_in_the_chain(filled: ServiceU
         ("", [5, 4, 3, 2, 1]),
         (f"subject={SIGNAL}", [2, 1]),
         ("type=compass.login.failed.v1&type=compass.signal.corrected.v1", [3, 2]),
-        (f"actor_id={ALICE}", [5, 3]),
+        (f"actor_id={ACTOR}", [5, 3]),
         ("source=/services/auth", [3]),
         ("from=2026-07-01T09:00:01Z&to=2026-07-01T09:00:03Z", [3, 2]),
-        (f"actor_id={ALICE}&source=/services/signals", [5]),
+        (f"actor_id={ACTOR}&source=/services/signals", [5]),
         ("type=unheard.of", []),
     ],
 )

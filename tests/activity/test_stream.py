@@ -198,11 +198,11 @@ async def test_what_was_missed_is_shown_as_the_caller_has_read_it(
 async def test_filters_hold_for_what_was_missed_and_for_what_comes(
     committing: SessionMaker, instances: Sequence[Instance]
 ) -> None:
-    alice, signal = uuid4(), uuid4()
+    actor, signal = uuid4(), uuid4()
 
     def some(first: int) -> list[dict[str, Any]]:
         return [
-            event(first, subject=signal, sequence=first + 1, feedtype="comment", actorid=alice),
+            event(first, subject=signal, sequence=first + 1, feedtype="comment", actorid=actor),
             event(first + 1, subject=signal, sequence=first + 2, feedtype="assignment"),
             event(first + 2, feedtype="comment"),
         ]
@@ -211,7 +211,7 @@ async def test_filters_hold_for_what_was_missed_and_for_what_comes(
         f"?signal_id={signal}": [0, 1, 3, 4],
         "?event_type=comment": [0, 2, 3, 5],
         "?event_type=assignment&event_type=insight": [1, 4],
-        f"?user_id={alice}": [0, 3],
+        f"?user_id={actor}": [0, 3],
         f"?signal_id={signal}&event_type=comment": [0, 3],
     }
     await record(committing, *some(0))

@@ -4,11 +4,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from deploy.local.kafka import EmbeddedKafka
 from deploy.local.postgres import EmbeddedPostgres
 from shared.db import SessionMaker, create_engine, create_session_maker
 from shared.migrations import OUTBOX_NOTIFY_V1, OUTBOX_TRIGGER_V1
@@ -59,14 +57,3 @@ def query(session_maker: SessionMaker) -> Callable[..., Awaitable[list[Any]]]:
             return list((await session.execute(text(sql), parameters)).all())
 
     return run
-
-
-async def make_topic(kafka: EmbeddedKafka, name: str, partitions: int = 3) -> None:
-    """Make a topic as the topic job does, as far as these tests depend on it."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    try:
-        configs = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(8 * 1024 * 1024)}
-        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
-    finally:
-        await admin.close()

@@ -66,7 +66,7 @@ def keys(*known: ECKey, sequence: int = 1, not_after: datetime | None = None) ->
 
 def state(user: UUID, *, is_active: bool = True, revocations: Sequence[events.Revocation] = ()) -> events.UserState:
     return events.UserState(
-        user_id=user, name="Vera", role=UserRole.VIEWER, is_active=is_active, revocations=list(revocations)
+        user_id=user, name="A Viewer", role=UserRole.VIEWER, is_active=is_active, revocations=list(revocations)
     )
 
 

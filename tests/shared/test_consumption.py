@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from deploy.local.kafka import EmbeddedKafka
+from deploy.topics import apply
 from shared.db import SessionMaker
 from shared.dead_letters import Rejection
 from shared.events import envelope
@@ -25,7 +26,6 @@ from shared.events.topics import COMPASS_OPERATIONS, ENGINE_SIGNALS, Topic
 from shared.inbox import Message
 from shared.kafka import BatchProcessor, Consumer, Subscription, create_broker
 from shared.settings import ServiceSettings
-from tests.shared.conftest import make_topic
 from tests.support.eventually import eventually
 from tests.support.factories import message
 
@@ -162,8 +162,8 @@ async def consuming(settings: ServiceSettings, topic: Topic, maker: SessionMaker
 
 @pytest.fixture
 async def topic(kafka: EmbeddedKafka) -> Topic:
-    made = replace(ENGINE_SIGNALS, name=f"engine.test-{uuid4().hex[:8]}.v1")
-    await make_topic(kafka, made.name)
+    made = replace(ENGINE_SIGNALS, name=f"engine.test-{uuid4().hex[:8]}.v1", partitions=3)
+    await apply(kafka.bootstrap_servers, [made])
     return made
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -13,12 +14,14 @@ from aiokafka import AIOKafkaConsumer
 from prometheus_client import REGISTRY
 
 from deploy.local.kafka import EmbeddedKafka
+from deploy.topics import apply
 from shared import outbox
 from shared.db import SessionMaker
+from shared.events.topics import ENGINE_SIGNALS
 from shared.inbox import Message
 from shared.relay import Relay
 from shared.settings import ServiceSettings
-from tests.shared.conftest import SCHEMA, make_topic
+from tests.shared.conftest import SCHEMA
 from tests.support.eventually import eventually
 
 Query = Callable[..., Awaitable[list[Any]]]
@@ -27,7 +30,7 @@ Query = Callable[..., Awaitable[list[Any]]]
 @pytest.fixture
 async def topic(kafka: EmbeddedKafka) -> str:
     name = f"relay-{uuid4().hex[:8]}"
-    await make_topic(kafka, name)
+    await apply(kafka.bootstrap_servers, [replace(ENGINE_SIGNALS, name=name, partitions=3)])
     return name
 
 
