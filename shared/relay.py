@@ -21,6 +21,7 @@ logger = structlog.get_logger(__name__)
 CHANNEL: Final = "outbox"
 _POLL_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 5.0
+_ROUNDS_FROM_THE_FRONT: Final = 20
 _EVENT_HEADERS: Final = [("content-type", b"application/cloudevents+json")]
 
 _SELECT: Final = """
@@ -110,7 +111,7 @@ class Relay:
     async def _relay(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> None:
         """Send and delete for ever. While Kafka answers one batch, the next is read."""
         pending: tuple[list[int], list[asyncio.Future[object]], list[str]] | None = None
-        after = 0
+        after = rounds = 0
         while True:
             self._wake.clear()
             rows = await connection.fetch(_SELECT, after, self._settings.outbox_batch_size)
@@ -120,9 +121,11 @@ class Relay:
             pending = sent
             if rows:
                 OUTBOX_AGE.set(max(0.0, time() - float(rows[0]["created"])))
-            # Numbers are given out before commit, so that a smaller one may turn up later: a short batch is the end
-            # of what was seen, and the next look starts from the front again.
-            after = rows[-1]["id"] if len(rows) == self._settings.outbox_batch_size else 0
+            # Numbers are given out before commit, so that a smaller one may turn up later. After a short batch, the end
+            # of what was seen, and now and then while there is no end, the next look starts from the front.
+            rounds += 1
+            more = len(rows) == self._settings.outbox_batch_size and rounds % _ROUNDS_FROM_THE_FRONT != 0
+            after = rows[-1]["id"] if more else 0
             if after == 0 and pending is not None:
                 await self._settle(connection, *pending)
                 pending = None
