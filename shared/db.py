@@ -19,6 +19,9 @@ CONNECT_TIMEOUT_SECONDS: Final = 5.0
 # (40), resources (53), shutdown, start-up, statement timeout (57), lock timeout (55P03), a standby (25006), I/O (58).
 _TRANSIENT_CLASSES: Final = ("08", "40", "53", "57", "55P03", "25006", "58")
 
+# asyncpg's InternalClientError is what a connection that was cut in the middle of a statement can end in.
+_PASSING: Final = (exc.TimeoutError, OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 SessionMaker = async_sessionmaker[AsyncSession]
 
 
@@ -111,6 +114,8 @@ def is_transient(error: BaseException) -> bool:
             return str(state).startswith(_TRANSIENT_CLASSES)
         if isinstance(link, exc.DBAPIError) and link.connection_invalidated:
             return True
-        if isinstance(link, (exc.TimeoutError, OSError, TimeoutError, asyncpg.InterfaceError)):
+        if isinstance(
+            link, (exc.TimeoutError, OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+        ):
             return True
     return False

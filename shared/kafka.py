@@ -217,7 +217,7 @@ class Consumer:
                 await self._watch(broker)
                 CONSUMER_RESTARTS.labels(self.group).inc()
                 logger.warning("consumer is stuck, making it anew", consumer_group=self.group)
-            except (KafkaError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - a consumer that ends would never be missed by Kafka
                 logger.warning("kafka is away", consumer_group=self.group, pause_seconds=pause, error=repr(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

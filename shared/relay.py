@@ -55,14 +55,7 @@ class Relay:
         while True:
             try:
                 await self._relay_while_connected()
-            except (
-                KafkaError,
-                OSError,
-                RelayLostError,
-                TimeoutError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-            ) as error:
+            except Exception as error:  # noqa: BLE001 - a relay that ends leaves a service that tells nobody anything
                 RELAY_FAILURES.inc()
                 logger.warning("relay interrupted, trying again", pause_seconds=pause, error=repr(error))
                 await asyncio.sleep(pause)
