@@ -20,6 +20,7 @@ logger = structlog.get_logger(__name__)
 
 CHANNEL: Final = "outbox"
 _POLL_SECONDS: Final = 1.0
+_FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _ROUNDS_FROM_THE_FRONT: Final = 20
 _EVENT_HEADERS: Final = [("content-type", b"application/cloudevents+json")]
@@ -48,20 +49,18 @@ class Relay:
         self._settings = settings
         self._schema = schema
         self._wake = asyncio.Event()
+        self._pause = _FIRST_PAUSE_SECONDS
 
     async def run(self) -> None:
         """Relay until cancelled."""
-        pause = 0.1
         while True:
             try:
                 await self._relay_while_connected()
             except Exception as error:  # noqa: BLE001 - a relay that ends leaves a service that tells nobody anything
                 RELAY_FAILURES.inc()
-                logger.warning("relay interrupted, trying again", pause_seconds=pause, error=repr(error))
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-            else:
-                pause = 0.1
+                logger.warning("relay interrupted, trying again", pause_seconds=self._pause, error=repr(error))
+                await asyncio.sleep(self._pause)
+                self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
             finally:
                 RELAY_ACTIVE.set(0)
 
@@ -91,6 +90,7 @@ class Relay:
             try:
                 await producer.start()
                 RELAY_ACTIVE.set(1)
+                self._pause = _FIRST_PAUSE_SECONDS
                 logger.info("relay active")
                 await self._relay(connection, producer)
             finally:
