@@ -1,4 +1,4 @@
-"""The tables that several services have, each in its own schema: outbox, inbox, dead letters, access.
+"""The tables that several services have, each in its own schema: outbox, inbox, dead letters, access, answers.
 
 They are plain Core tables without a schema; `shared.db.declarative_base` copies those that a service needs into the
 service's metadata, and the connection's search path says whose they are.
@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -131,6 +132,20 @@ access_users: Final = Table(
     comment="The last event heard of each user, so that an older one changes nothing.",
 )
 
+idempotency_keys: Final = Table(
+    "idempotency_keys",
+    _metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False, comment="SHA-256 of method, path and body."),
+    Column("status", SmallInteger, comment="NULL only inside the first transaction."),
+    Column("etag", String(100)),
+    Column("body", LargeBinary),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("ix_idempotency_keys_created_at", "created_at"),
+)
+
 PRODUCER_TABLES: Final = (outbox, event_sequences)
 CONSUMER_TABLES: Final = (inbox, dead_letters)
 ACCESS_TABLES: Final = (verification_keys, access_revocations, access_users)
+IDEMPOTENCY_TABLES: Final = (idempotency_keys,)

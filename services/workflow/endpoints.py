@@ -7,9 +7,9 @@ from fastapi import APIRouter, Response
 
 from services.workflow import service, service_history
 from services.workflow.schemas import AssignmentView, AssignRequest, HistoryView, StatusRequest, response
-from services.workflow.service_idempotency import OnceOnly, once
 from shared.auth import Permission, User, require
 from shared.db import DbSession
+from shared.idempotency import OnceOnly, once
 from shared.preconditions import IfMatch
 
 router = APIRouter(prefix="/api/signals/{signal_id}", tags=["workflow"])

@@ -9,9 +9,9 @@ from services.workflow import repository, service_assignments, service_bulk
 from services.workflow.endpoints import Assigner, Reader
 from services.workflow.repository_assignments import Filters
 from services.workflow.schemas import AssigneesView, AssigneeView, AssignmentPage, BulkRequest, BulkResults
-from services.workflow.service_idempotency import OnceOnly, once
 from shared.db import DbSession
 from shared.events.vocabulary import AssignmentStatus, RoleType
+from shared.idempotency import OnceOnly, once
 from shared.pagination import Cursor, Limit
 
 router = APIRouter(prefix="/api", tags=["workflow"])

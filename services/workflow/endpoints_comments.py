@@ -8,9 +8,9 @@ from fastapi import APIRouter, Response
 from services.workflow import service_comments
 from services.workflow.endpoints import Reader
 from services.workflow.schemas import CommentPage, CommentRequest, CommentView
-from services.workflow.service_idempotency import OnceOnly, once
 from shared.auth import Permission, User, require
 from shared.db import DbSession
+from shared.idempotency import OnceOnly, once
 from shared.pagination import Cursor, Limit
 
 router = APIRouter(prefix="/api/signals/{signal_id}/comments", tags=["workflow"])

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
-    LargeBinary,
     Numeric,
     SmallInteger,
     String,
@@ -37,7 +36,7 @@ from shared.events.vocabulary import (
     UserRole,
 )
 from shared.events.workflow import InterventionKind, InterventionOutcome, ResolutionReason
-from shared.tables import ACCESS_TABLES, CONSUMER_TABLES, PRODUCER_TABLES
+from shared.tables import ACCESS_TABLES, CONSUMER_TABLES, IDEMPOTENCY_TABLES, PRODUCER_TABLES
 
 
 class TransitionKind(StrEnum):
@@ -63,9 +62,9 @@ _new_id = text("gen_random_uuid()")
 
 
 class Base(DeclarativeBase):
-    """The tables of this service, with those that every producer, consumer and verifier of tokens has."""
+    """The tables of this service, with those that services share."""
 
-    metadata = declarative_base(PRODUCER_TABLES, CONSUMER_TABLES, ACCESS_TABLES).metadata
+    metadata = declarative_base(PRODUCER_TABLES, CONSUMER_TABLES, ACCESS_TABLES, IDEMPOTENCY_TABLES).metadata
 
 
 class Assignment(Base):
@@ -284,18 +283,3 @@ class KnownUser(Base):
     role: Mapped[UserRole] = mapped_column(_enum(UserRole, "user_role"))
     is_active: Mapped[bool] = mapped_column(Boolean)
     sequence: Mapped[int] = mapped_column(Integer, comment="Of the last event whose state is stored here.")
-
-
-class IdempotencyKey(Base):
-    """The answer to a write that carried an Idempotency-Key, to be given again instead of a second effect."""
-
-    __tablename__ = "idempotency_keys"
-    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
-
-    user_id: Mapped[UUID] = mapped_column(primary_key=True)
-    key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    fingerprint: Mapped[bytes] = mapped_column(LargeBinary, comment="SHA-256 of method, path and body.")
-    status: Mapped[int | None] = mapped_column(SmallInteger, comment="NULL only inside the first transaction.")
-    etag: Mapped[str | None] = mapped_column(String(100))
-    body: Mapped[bytes | None] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(_Moment, server_default=func.now())

@@ -17,38 +17,40 @@ async def find_signal(session: AsyncSession, signal_id: UUID) -> KnownSignal | N
     return await session.get(KnownSignal, signal_id)
 
 
-async def lock_signal(session: AsyncSession, signal_id: UUID) -> KnownSignal | None:
-    """The same, locked: nobody else changes its assignment, and no newer detection supersedes it, until the end."""
-    return await session.get(KnownSignal, signal_id, with_for_update=True, populate_existing=True)
+async def lock_signals(session: AsyncSession, signal_ids: Collection[UUID]) -> Sequence[KnownSignal]:
+    """Those of the signals that were heard of, locked in their order: nobody else changes their assignments, and no
+    newer detection supersedes them, until the end. Everybody keeps to that order, so that those who share some of them
+    wait instead of blocking each other."""
+    query = select(KnownSignal).where(KnownSignal.signal_id.in_(signal_ids)).order_by(KnownSignal.signal_id)
+    locked = await session.execute(query.with_for_update().execution_options(populate_existing=True))
+    return locked.scalars().all()
 
 
-async def lock_signals(session: AsyncSession, signal_ids: Collection[UUID]) -> None:
-    """Lock many, always in the same order, so that those who share some of them wait instead of blocking each other."""
-    query = select(KnownSignal.signal_id).where(KnownSignal.signal_id.in_(signal_ids)).order_by(KnownSignal.signal_id)
-    await session.execute(query.with_for_update())
-
-
-async def current_signal_id(session: AsyncSession, entity_id: UUID) -> UUID:
-    """The entity's latest detection here."""
-    query = select(KnownSignal.signal_id).where(KnownSignal.entity_id == entity_id, KnownSignal.is_current)
-    return (await session.execute(query)).scalar_one()
-
-
-async def find_assignment(session: AsyncSession, signal_id: UUID) -> Assignment | None:
-    """The assignment that stands at this detection now."""
-    query = select(Assignment).where(Assignment.signal_id == signal_id)
-    return (await session.execute(query)).scalar_one_or_none()
-
-
-async def find_assignment_that_left(session: AsyncSession, signal_id: UUID) -> Assignment | None:
-    """The assignment that stood at this detection before it was carried over to a newer one."""
-    moved = (
-        select(AssignmentTransition.assignment_id)
-        .where(AssignmentTransition.signal_id == signal_id)
-        .order_by(AssignmentTransition.id.desc())
-        .limit(1)
+async def current_signal_ids(session: AsyncSession, entity_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """The latest detection here, by entity."""
+    query = select(KnownSignal.entity_id, KnownSignal.signal_id).where(
+        KnownSignal.entity_id.in_(entity_ids), KnownSignal.is_current
     )
-    return (await session.execute(select(Assignment).where(Assignment.id == moved.scalar_subquery()))).scalar()
+    return {row.entity_id: row.signal_id for row in await session.execute(query)}
+
+
+async def assignments_at(session: AsyncSession, signal_ids: Collection[UUID]) -> dict[UUID, Assignment]:
+    """The assignments that stand at these detections now, by signal."""
+    query = select(Assignment).where(Assignment.signal_id.in_(signal_ids))
+    return {assignment.signal_id: assignment for assignment in (await session.execute(query)).scalars()}
+
+
+async def assignments_that_left(session: AsyncSession, signal_ids: Collection[UUID]) -> dict[UUID, Assignment]:
+    """The assignments that stood at these detections before they were carried over to newer ones, by signal."""
+    moved = (
+        select(AssignmentTransition.signal_id, AssignmentTransition.assignment_id)
+        .distinct(AssignmentTransition.signal_id)
+        .where(AssignmentTransition.signal_id.in_(signal_ids))
+        .order_by(AssignmentTransition.signal_id, AssignmentTransition.id.desc())
+        .subquery()
+    )
+    query = select(moved.c.signal_id, Assignment).join(Assignment, Assignment.id == moved.c.assignment_id)
+    return {row.signal_id: row.Assignment for row in await session.execute(query)}
 
 
 class ClosedAt(NamedTuple):
@@ -98,9 +100,12 @@ async def store(session: AsyncSession, *rows: Assignment | AssignmentTransition)
     await session.flush()
 
 
-async def find_user(session: AsyncSession, user_id: UUID) -> KnownUser | None:
-    """A user who was heard of."""
-    return await session.get(KnownUser, user_id)
+async def users(session: AsyncSession, user_ids: Collection[UUID]) -> dict[UUID, KnownUser]:
+    """Those of the users who were heard of."""
+    if not user_ids:
+        return {}
+    found = await session.execute(select(KnownUser).where(KnownUser.user_id.in_(user_ids)))
+    return {user.user_id: user for user in found.scalars()}
 
 
 async def names_of(session: AsyncSession, user_ids: Collection[UUID]) -> dict[UUID, str]:

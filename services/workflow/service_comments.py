@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.workflow import repository_comments, service_events
 from services.workflow.models import Comment
 from services.workflow.schemas import CommentPage, CommentRequest, CommentView, PersonView
-from services.workflow.service import known_signal, lock_work
+from services.workflow.service import known_signal
+from services.workflow.service_desk import lock
 from shared import outbox
 from shared.auth import User
 from shared.pagination import decode_cursor, encode_cursor
@@ -21,7 +22,7 @@ async def add(session: AsyncSession, user: User, signal_id: UUID, request: Comme
         NotFoundError: ``signal_not_known_yet``.
         ConflictError: ``superseded``.
     """
-    work = await lock_work(session, signal_id)
+    work = (await lock(session, user, [signal_id])).work(signal_id)
     comment = Comment(
         id=uuid4(),
         signal_id=signal_id,

@@ -1,6 +1,6 @@
 """The answers of this service: an assignment with names, links and what the caller may do next."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID, uuid4
@@ -30,9 +30,8 @@ class Work(NamedTuple):
         return f'"{version}"' if self.superseded_by is None else f'"{version}.{self.superseded_by}"'
 
 
-def untouched(signal: KnownSignal) -> Assignment:
+def untouched(signal: KnownSignal, now: datetime) -> Assignment:
     """The assignment of a signal that nobody has touched, not stored."""
-    now = datetime.now(UTC)
     return Assignment(
         id=uuid4(),
         signal_id=signal.signal_id,
@@ -44,45 +43,30 @@ def untouched(signal: KnownSignal) -> Assignment:
     )
 
 
-async def names_for(session: AsyncSession, user: User, *assignments: Assignment) -> dict[UUID, str]:
-    """Present names of everybody whom the assignments name; the caller's is known from the token at least."""
-    people = {
+def people_of(assignments: Iterable[Assignment]) -> set[UUID]:
+    """Everybody whom the assignments name."""
+    return {
         person
         for assignment in assignments
         for person in (assignment.assignee_id, assignment.assigner_id, assignment.resolved_by)
         if person
     }
-    return {user.id: user.name} | await repository.names_of(session, people)
-
-
-async def view(session: AsyncSession, user: User, work: Work) -> AssignmentView:
-    """The signal's workflow as this user sees it."""
-    shown = work.assignment or untouched(work.signal)
-    names = await names_for(session, user, shown)
-    return _view(user, work, shown, names, await repository.closed(session, [work.signal.entity_id]))
 
 
 async def listed(session: AsyncSession, user: User, works: Sequence[Work]) -> list[ListedAssignment]:
     """Several at once, each with what a list calls its signal."""
-    shown = [work.assignment or untouched(work.signal) for work in works]
-    names = await names_for(session, user, *shown)
+    named = people_of(work.assignment for work in works if work.assignment)
+    names = {user.id: user.name} | await repository.names_of(session, named)
     closed = await repository.closed(session, [work.signal.entity_id for work in works])
     return [
-        ListedAssignment(
-            signal=SignalView.model_validate(work.signal),
-            **_view(user, work, assignment, names, closed).model_dump(),
-        )
-        for work, assignment in zip(works, shown, strict=True)
+        ListedAssignment(signal=SignalView.model_validate(work.signal), **view(user, work, names, closed).model_dump())
+        for work in works
     ]
 
 
-def _view(
-    user: User,
-    work: Work,
-    shown: Assignment,
-    names: dict[UUID, str],
-    closed: Sequence[repository.ClosedAt],
-) -> AssignmentView:
+def view(user: User, work: Work, names: Mapping[UUID, str], closed: Sequence[repository.ClosedAt]) -> AssignmentView:
+    """The signal's workflow as this user sees it; ``closed`` are the closed assignments of its entity, or of more."""
+    shown = work.assignment or untouched(work.signal, datetime.now(UTC))
     touched = work.assignment is not None
     earlier = [
         other
@@ -119,5 +103,5 @@ def _view(
     )
 
 
-def _person(user_id: UUID | None, names: dict[UUID, str]) -> PersonView | None:
+def _person(user_id: UUID | None, names: Mapping[UUID, str]) -> PersonView | None:
     return None if user_id is None else PersonView(id=user_id, name=names.get(user_id, UNKNOWN_NAME))

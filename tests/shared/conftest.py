@@ -11,7 +11,7 @@ from deploy.local.postgres import EmbeddedPostgres
 from shared.db import SessionMaker, create_engine, create_session_maker
 from shared.migrations import OUTBOX_NOTIFY_V1, OUTBOX_TRIGGER_V1
 from shared.settings import ServiceSettings
-from shared.tables import ACCESS_TABLES, CONSUMER_TABLES, PRODUCER_TABLES
+from shared.tables import ACCESS_TABLES, CONSUMER_TABLES, IDEMPOTENCY_TABLES, PRODUCER_TABLES
 from tests.support.service import service_settings
 
 SCHEMA = "shared_test"
@@ -29,7 +29,7 @@ async def engine(settings: ServiceSettings) -> AsyncIterator[AsyncEngine]:
     """An engine on a schema made anew for each test."""
     engine = create_engine(settings, SCHEMA)
     metadata = MetaData()
-    for table in (*PRODUCER_TABLES, *CONSUMER_TABLES, *ACCESS_TABLES):
+    for table in (*PRODUCER_TABLES, *CONSUMER_TABLES, *ACCESS_TABLES, *IDEMPOTENCY_TABLES):
         table.to_metadata(metadata)
     async with engine.begin() as connection:
         await connection.execute(text(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"))
