@@ -39,9 +39,11 @@ check: $(INSTALLED) ## format, lint, types, import contracts, migrations, genera
 	@$(VENV)/bin/lint-imports --no-cache
 	@$(PY) -m deploy.local check-migrations
 	@$(PY) -m shared.events.asyncapi --check docs/asyncapi.json
+	@$(PY) -m deploy.gateway openapi --check docs/openapi.json
 
-generate: $(INSTALLED) ## write anew what is made from the code: docs/asyncapi.json
+generate: $(INSTALLED) ## write anew what is made from the code: docs/asyncapi.json, docs/openapi.json
 	@$(PY) -m shared.events.asyncapi docs/asyncapi.json
+	@$(PY) -m deploy.gateway openapi docs/openapi.json
 
 format: $(INSTALLED) ## put the code into the agreed format
 	@$(PY) -m ruff check --fix-only --quiet .

@@ -16,6 +16,7 @@ from shared.events.engine import EngineInsight, EngineSignal
 from shared.events.envelope import CONTENT_TYPE, Envelope, EventType
 from shared.events.registry import ALL
 from shared.events.topics import Topic
+from shared.generated import write_or_check
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 
@@ -124,13 +125,7 @@ def main() -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    if not arguments.check:
-        arguments.file.write_text(render())
-        return 0
-    if arguments.file.exists() and arguments.file.read_text() == render():
-        return 0
-    print(f"{arguments.file} is not what the contracts say: run make generate", file=sys.stderr)  # noqa: T201
-    return 1
+    return write_or_check(arguments.file, render(), check=arguments.check)
 
 
 if __name__ == "__main__":
