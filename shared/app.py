@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +23,7 @@ from shared.db import create_engine, create_session_maker
 from shared.kafka import Consumers, Subscription
 from shared.relay import Relay
 from shared.settings import ServiceSettings, Settings, load
+from shared.supervision import Supervised
 
 logger = structlog.get_logger(__name__)
 
@@ -52,12 +54,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        background = [
-            asyncio.create_task(relay.run(), name="relay"),
-            asyncio.create_task(access.run(), name="access"),
-            *(asyncio.create_task(worker(app), name=worker.__name__) for worker in workers),
+        app.state.background = [
+            Supervised("relay", relay.run),
+            Supervised("access", access.run),
+            *(Supervised(worker.__name__, partial(worker, app)) for worker in workers),
         ]
-        app.state.background = background
+        background = [asyncio.create_task(work.run(), name=work.name) for work in app.state.background]
         consumers.start()
         settle_garbage_collector()
         logger.info("started", service=name)
@@ -128,7 +130,7 @@ async def readyz(request: Request, response: Response) -> dict[str, Any]:
     except (SQLAlchemyError, OSError) as error:
         problems.append(f"database: {type(error).__name__}")
     problems += [f"consumer {group} does not progress" for group in state.consumers.unhealthy]
-    problems += [f"{task.get_name()} has ended" for task in state.background if task.done()]
+    problems += [f"{work.name} is down" for work in state.background if work.is_down]
     if not state.access.ready:
         problems.append("no key to verify tokens with is known yet")
     if problems:

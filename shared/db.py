@@ -47,6 +47,8 @@ def create_engine(settings: ServiceSettings, schema: str) -> AsyncEngine:
         # A restarted server leaves dead connections behind; the ping spares a request from finding one.
         pool_pre_ping=True,
         pool_recycle=1800,
+        # An error is logged with its statement, never with what the statement held.
+        hide_parameters=True,
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,
         connect_args={

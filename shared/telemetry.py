@@ -32,6 +32,7 @@ CONSUMER_RETRIES: Final = Counter(
     "compass_consumer_retries_total", "Batches tried again after a failure that may pass.", ("group",)
 )
 CONSUMER_RESTARTS: Final = Counter("compass_consumer_restarts_total", "Consumers made anew.", ("group",))
+WORKER_RESTARTS: Final = Counter("compass_worker_restarts_total", "Background workers begun again.", ("worker",))
 RELAYED: Final = Counter("compass_outbox_relayed_total", "Messages acknowledged by Kafka.", ("topic",))
 RELAY_FAILURES: Final = Counter("compass_outbox_failures_total", "Relay rounds that failed and were tried again.")
 OUTBOX_AGE: Final = Gauge("compass_outbox_oldest_seconds", "Age of the oldest message that waits for the relay.")

@@ -1,0 +1,73 @@
+"""Background work that goes on as long as the service does: what ends before its time is begun again.
+
+An unexpected error is a defect, and the log says so each time; but a service without its upkeep or its relay is worse
+than one whose upkeep failed once.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+
+from shared.telemetry import WORKER_RESTARTS
+
+logger = structlog.get_logger(__name__)
+
+FIRST_PAUSE_SECONDS: Final = 1.0
+LONGEST_PAUSE_SECONDS: Final = 60.0
+HEALTHY_SECONDS: Final = 60.0
+"""Work that went on for so long before it ended begins again after the first pause."""
+
+
+class Supervised:
+    """One worker, and whether it works at this moment."""
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        first_pause: float = FIRST_PAUSE_SECONDS,
+        longest_pause: float = LONGEST_PAUSE_SECONDS,
+    ) -> None:
+        self.name = name
+        self._work = work
+        self._first_pause = first_pause
+        self._longest_pause = longest_pause
+        self._working = True
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it has ended and waits to be begun again."""
+        return not self._working
+
+    async def run(self) -> None:
+        """Work until cancelled; after an end that nobody asked for, again, with growing pauses."""
+        pause = self._first_pause
+        while True:
+            began = monotonic()
+            self._working = True
+            error = await self._end_of_work()
+            self._working = False
+            if monotonic() - began >= HEALTHY_SECONDS:
+                pause = self._first_pause
+            WORKER_RESTARTS.labels(self.name).inc()
+            logger.error("a worker ended, beginning again", worker=self.name, pause_seconds=pause, exc_info=error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self._longest_pause)
+
+    async def _end_of_work(self) -> BaseException | None:
+        """Why the work ended; None where it simply returned."""
+        try:
+            await self._work()
+        except asyncio.CancelledError as error:
+            # Of this task, it is the service's end; of something that the work waited for, a failure like any other.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return error
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is logged, and the work goes on
+            return error
+        return None

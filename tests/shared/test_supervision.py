@@ -1,0 +1,142 @@
+"""A worker that ends before its time is begun again, and said to be down meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from shared.app import create_app
+from shared.db import SessionMaker
+from shared.settings import ServiceSettings
+from shared.supervision import Supervised
+from tests.support.eventually import eventually
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+@asynccontextmanager
+async def supervised(work: Work, **pauses: float) -> AsyncIterator[Supervised]:
+    supervisor = Supervised("work", work, **pauses)
+    task = asyncio.create_task(supervisor.run())
+    try:
+        yield supervisor
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def is_up(supervisor: Supervised) -> bool:
+    return not supervisor.is_down
+
+
+class Failing:
+    """Work that ends in its own way so many times, and then goes on."""
+
+    def __init__(self, times: int, end: BaseException | None) -> None:
+        self.left = times
+        self.begun = 0
+        self._end = end
+
+    async def __call__(self) -> None:
+        self.begun += 1
+        if self.left:
+            self.left -= 1
+            if self._end is None:
+                return
+            raise self._end
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("end", [RuntimeError("a bug"), None, asyncio.CancelledError()], ids=["raised", "ended", "cut"])
+async def test_work_that_ends_is_begun_again(end: BaseException | None) -> None:
+    work = Failing(3, end)
+    async with supervised(work, first_pause=0.001, longest_pause=0.002) as supervisor:
+
+        async def begun() -> int:
+            return work.begun
+
+        assert await eventually(begun, lambda times: times == 4) == 4
+        assert await eventually(lambda: is_up(supervisor))
+
+
+async def test_pauses_grow_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    enough = asyncio.Event()
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 6:
+            enough.set()
+        await sleep(0)
+
+    monkeypatch.setattr("shared.supervision.asyncio.sleep", note)
+    async with supervised(Failing(6, ValueError()), first_pause=1, longest_pause=10):
+        await asyncio.wait_for(enough.wait(), 5)
+    assert pauses == [1, 2, 4, 8, 10, 10]
+
+
+async def test_after_going_on_for_long_the_pauses_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    enough = asyncio.Event()
+    sleep = asyncio.sleep
+    # Began, ended: twice at once, then after two minutes.
+    moments = iter([0.0, 0.0, 10.0, 10.0, 20.0, 140.0, 150.0, 150.0])
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            enough.set()
+        await sleep(0)
+
+    monkeypatch.setattr("shared.supervision.asyncio.sleep", note)
+    monkeypatch.setattr("shared.supervision.monotonic", lambda: next(moments, 160.0))
+    async with supervised(Failing(4, ValueError()), first_pause=1, longest_pause=10):
+        await asyncio.wait_for(enough.wait(), 5)
+    assert pauses == [1, 2, 1, 2]
+
+
+async def test_it_ends_when_it_is_cancelled() -> None:
+    work = Failing(0, None)
+    task = asyncio.create_task(Supervised("work", work).run())
+
+    async def begun() -> int:
+        return work.begun
+
+    await eventually(begun)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert work.begun == 1
+
+
+async def test_readiness_names_a_worker_while_it_is_down(
+    settings: ServiceSettings, session_maker: SessionMaker
+) -> None:
+    fails = asyncio.Event()
+
+    async def digest(_: FastAPI) -> None:
+        await fails.wait()
+        raise RuntimeError("a bug")
+
+    app = create_app(settings, name="auth", description="Under test.", routers=[], workers=[digest])
+    app.state.session_maker = session_maker
+    async with session_maker() as session, session.begin():
+        await session.execute(text("CREATE TABLE alembic_version (version_num text)"))
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as client:
+
+        async def problems() -> list[str]:
+            found: list[str] = (await client.get("/readyz")).json()["problems"]
+            return found
+
+        assert "digest is down" not in await problems()
+        fails.set()
+        assert (await client.get("/readyz")).status_code == 503
+        await eventually(problems, lambda found: "digest is down" in found)
