@@ -6,6 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.workflow.models import Assignment, AssignmentTransition, KnownSignal, KnownUser
@@ -18,9 +19,11 @@ async def find_signal(session: AsyncSession, signal_id: UUID) -> KnownSignal | N
 
 
 async def lock_signals(session: AsyncSession, signal_ids: Collection[UUID]) -> Sequence[KnownSignal]:
-    """Those of the signals that were heard of, locked in their order: nobody else changes their assignments, and no
-    newer detection supersedes them, until the end. Everybody keeps to that order, so that those who share some of them
-    wait instead of blocking each other."""
+    """Those of the signals that were heard of, locked: nobody else changes their assignments, and no newer detection
+    supersedes them, until the end.
+
+    Always in the same order, so that those who share some of them wait instead of blocking each other.
+    """
     query = select(KnownSignal).where(KnownSignal.signal_id.in_(signal_ids)).order_by(KnownSignal.signal_id)
     locked = await session.execute(query.with_for_update().execution_options(populate_existing=True))
     return locked.scalars().all()
@@ -44,7 +47,7 @@ async def assignments_that_left(session: AsyncSession, signal_ids: Collection[UU
     """The assignments that stood at these detections before they were carried over to newer ones, by signal."""
     moved = (
         select(AssignmentTransition.signal_id, AssignmentTransition.assignment_id)
-        .distinct(AssignmentTransition.signal_id)
+        .ext(distinct_on(AssignmentTransition.signal_id))
         .where(AssignmentTransition.signal_id.in_(signal_ids))
         .order_by(AssignmentTransition.signal_id, AssignmentTransition.id.desc())
         .subquery()
