@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import structlog
 import uvicorn
@@ -26,6 +28,8 @@ from shared.settings import ServiceSettings, Settings, load
 from shared.supervision import Supervised
 
 logger = structlog.get_logger(__name__)
+
+_START_FAILED: Final = 3
 
 Worker = Callable[[FastAPI], Coroutine[Any, Any, None]]
 """Something that runs as long as the service does, for example a schedule."""
@@ -88,6 +92,7 @@ def create_app(
     app.state.access = access
     app.state.consumers = consumers
     app.state.name = name
+    app.state.stopping = asyncio.Event()
     errors.install(app)
     # Added last, it stands outermost: what happens inside has the request's ids.
     app.add_middleware(telemetry.RequestContext)
@@ -155,7 +160,7 @@ def run(create: Callable[[Settings], FastAPI], settings_class: type[Settings], p
     settings = load(settings_class)
     app = create(settings)
     telemetry.configure_logging(app.state.name, app.state.settings.log_level)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=app.state.settings.bind_host,
         port=port(settings),
@@ -166,3 +171,21 @@ def run(create: Callable[[Settings], FastAPI], settings_class: type[Settings], p
         loop="uvloop",
         http="httptools",
     )
+    server = _Server(config, app)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(_START_FAILED)
+
+
+class _Server(uvicorn.Server):
+    """Says in ``app.state.stopping`` that it stops, so that answers which go on and on can end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what runs; called once, after the signal to stop."""
+        self._app.state.stopping.set()
+        await super().shutdown(sockets)
