@@ -7,7 +7,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
+    Column,
     DateTime,
     Enum,
     Index,
@@ -15,6 +17,7 @@ from sqlalchemy import (
     LargeBinary,
     Numeric,
     String,
+    Table,
     Text,
     UniqueConstraint,
     Uuid,
@@ -34,13 +37,13 @@ from shared.events.vocabulary import (
     SignalDomain,
     TrajectoryTier,
 )
-from shared.tables import ACCESS_TABLES, CONSUMER_TABLES, PRODUCER_TABLES
+from shared.tables import ACCESS_TABLES, CONSUMER_TABLES, IDEMPOTENCY_TABLES, PRODUCER_TABLES
 
 
 class Base(DeclarativeBase):
     """The base of the service's tables; beside them lie those of `shared.tables` that it needs."""
 
-    metadata = declarative_base(PRODUCER_TABLES, CONSUMER_TABLES, ACCESS_TABLES).metadata
+    metadata = declarative_base(PRODUCER_TABLES, CONSUMER_TABLES, ACCESS_TABLES, IDEMPOTENCY_TABLES).metadata
 
 
 CURRENT: Final = text("is_current")
@@ -260,3 +263,70 @@ class WaitingWorkflowState(Base):
     closed_at: Mapped[datetime | None] = mapped_column(_moment)
     workflow_sequence: Mapped[int] = mapped_column(Integer)
     received_at: Mapped[datetime] = mapped_column(_moment, server_default=func.now())
+
+
+archived_signals: Final = Table(
+    "archived_signals",
+    Base.metadata,
+    *(
+        Column(column.name, column.type, nullable=column.nullable, primary_key=column.primary_key)
+        for column in Signal.__table__.columns
+    ),
+    Index("ix_archived_signals_entity_id_detected_at", "entity_id", "detected_at"),
+    comment="History older than the retention: the same columns as `signals`, whatever they become.",
+)
+
+
+class Recomputation(Base):
+    """How far stored signals have been classified anew, so that the work can go on where it was interrupted.
+
+    A row per scope: `settings` for all signals after the thresholds changed, `metric:<id>` for those of a metric whose
+    registry entry changed. Asked for again, the scope begins anew.
+    """
+
+    __tablename__ = "recomputations"
+
+    scope: Mapped[str] = mapped_column(String(110), primary_key=True)
+    metric_id: Mapped[str | None] = mapped_column(String(100), comment="NULL for all metrics.")
+    version: Mapped[str] = mapped_column(
+        String(64), comment="What is classified by: a digest of the thresholds, or the metric's event sequence."
+    )
+    ready_after: Mapped[int | None] = mapped_column(
+        BigInteger, comment="Transactions before this one may still classify by what was before; NULL until looked at."
+    )
+    history: Mapped[bool] = mapped_column(
+        Boolean, server_default=false(), comment="Current signals come first, then those that a newer one replaced."
+    )
+    after_id: Mapped[UUID | None] = mapped_column(Uuid, comment="The last signal looked at; NULL at the beginning.")
+    examined: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    changed: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    requested_at: Mapped[datetime] = mapped_column(_moment, server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(_moment, server_default=func.now())
+    finished_at: Mapped[datetime | None] = mapped_column(_moment)
+
+
+option_counts: Final = Table(
+    "option_counts",
+    Base.metadata,
+    Column("id", Uuid, primary_key=True, comment="MD5 of the other columns but the count."),
+    Column("facet", Text, nullable=False),
+    Column("value", Text),
+    Column("detail", Text, comment="A facility's id, a dimension's name."),
+    Column("domain", _domain, nullable=False),
+    Column("system_name", Text),
+    Column("count", BigInteger, nullable=False),
+    comment="How many current signals have a value, in each domain and system.",
+    postgresql_with={"fillfactor": "70"},
+)
+option_deltas: Final = Table(
+    "option_deltas",
+    Base.metadata,
+    Column("facet", Text, nullable=False),
+    Column("value", Text),
+    Column("detail", Text),
+    Column("domain", _domain, nullable=False),
+    Column("system_name", Text),
+    Column("delta", BigInteger, nullable=False),
+    comment="Changes of the counts that are not folded into them yet.",
+    postgresql_with={"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "20000"},
+)
