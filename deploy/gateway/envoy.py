@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from deploy.gateway.replies import SECURITY_HEADERS, add_header, local_replies
+from deploy.gateway.replies import SECURITY_HEADERS, UNLESS_GIVEN, add_header, local_replies
 from deploy.gateway.routes import ROUTES, SERVICES, Limit, Route
 from deploy.gateway.settings import GatewaySettings, TokenSettings
 from shared.auth import LEEWAY_SECONDS
@@ -177,7 +177,8 @@ def _connections(gateway: Gateway) -> dict[str, Any]:
             "response_headers_to_remove": ["server"],
             "response_headers_to_add": [
                 *(add_header(name, value) for name, value in SECURITY_HEADERS.items()),
-                add_header("cache-control", "no-store", "ADD_IF_ABSENT"),
+                # The few answers that are pages say themselves what they may load and how long they may be kept.
+                *(add_header(name, value, "ADD_IF_ABSENT") for name, value in UNLESS_GIVEN.items()),
             ],
         },
     )

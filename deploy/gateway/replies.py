@@ -9,9 +9,13 @@ SECURITY_HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
     "strict-transport-security": "max-age=31536000; includeSubDomains",
+}
+
+UNLESS_GIVEN: Final = {
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
 }
 
 
@@ -86,7 +90,7 @@ def _details(part: str) -> dict[str, Any]:
 def _mapper(
     matches: dict[str, Any], status: HTTPStatus, code: str, detail: str, retry_after: str | None = None
 ) -> dict[str, Any]:
-    headers = dict(SECURITY_HEADERS)
+    headers = SECURITY_HEADERS | UNLESS_GIVEN
     if retry_after is not None:
         headers["retry-after"] = retry_after
     if status is HTTPStatus.UNAUTHORIZED:

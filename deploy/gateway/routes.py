@@ -61,7 +61,21 @@ def _of(service: str, *paths: str) -> list[Route]:
     return [Route(path, service) for path in paths]
 
 
+# The API's own description, and the page that shows it.
+_DOCUMENTS: Final = (
+    "/api/openapi.json",
+    "/api/asyncapi.json",
+    "/api/docs",
+    "/api/docs/events",
+    "/api/docs/events.css",
+    "/api/docs/favicon.png",
+    "/api/docs/start.js",
+    "/api/docs/swagger-ui-bundle.js",
+    "/api/docs/swagger-ui.css",
+)
+
 _TABLE: Final = [
+    *(Route(path, "auth", public=True) for path in _DOCUMENTS),
     Route("/.well-known/jwks.json", "auth", public=True),
     Route("/api/auth/login", "auth", public=True, limit=Limit.LOGIN),
     Route("/api/auth/refresh", "auth", public=True),

@@ -4,7 +4,14 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from services.auth import endpoints, endpoints_keys, endpoints_sessions, repository_keys, start_check
+from services.auth import (
+    endpoints,
+    endpoints_documents,
+    endpoints_keys,
+    endpoints_sessions,
+    repository_keys,
+    start_check,
+)
 from services.auth.service_tools import Tools
 from services.auth.service_upkeep import upkeep
 from services.auth.settings import AuthSettings
@@ -18,7 +25,7 @@ def create(settings: AuthSettings) -> FastAPI:
         settings,
         name="auth",
         description="Login, sessions, accounts and the public keys.",
-        routers=[endpoints.router, endpoints_sessions.router, endpoints_keys.router],
+        routers=[endpoints.router, endpoints_sessions.router, endpoints_keys.router, endpoints_documents.router],
         workers=[upkeep],
         load_access=partial(repository_keys.load_access, token_lifetime=tools.longest_acceptance),
     )
