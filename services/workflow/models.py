@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    Column,
     DateTime,
     Enum,
     ForeignKey,
@@ -23,7 +24,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, ExcludeConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.db import declarative_base
@@ -58,6 +59,7 @@ _assignment_status = _enum(AssignmentStatus, "assignment_status")
 _role_type = _enum(RoleType, "role_type")
 _signal_domain = _enum(SignalDomain, "signal_domain")
 _resolution_reason = _enum(ResolutionReason, "resolution_reason")
+_texts = ARRAY(Text)
 _new_id = text("gen_random_uuid()")
 
 
@@ -84,6 +86,19 @@ class Assignment(Base):
         Index("ix_assignments_status_created_at_id", "status", "created_at", "id"),
         Index("ix_assignments_due_at", "due_at", postgresql_where=text("status IN ('assigned', 'in_progress')")),
         Index("ix_assignments_snoozed_until", "snoozed_until", postgresql_where=text("snoozed_until IS NOT NULL")),
+        # What may still have to be reminded of or escalated; a row leaves it for good with its escalation.
+        Index(
+            "ix_assignments_to_remind",
+            "due_at",
+            postgresql_where=text("status IN ('assigned', 'in_progress') AND escalated_at IS NULL"),
+        ),
+        # The windows of the workload view; they hold all that its medians need.
+        Index(
+            "ix_assignments_assigned_at", "assigned_at", postgresql_include=["assignee_id", "role_type", "opened_at"]
+        ),
+        Index(
+            "ix_assignments_resolved_at", "resolved_at", postgresql_include=["assignee_id", "role_type", "assigned_at"]
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_new_id)
@@ -110,13 +125,20 @@ class Assignment(Base):
     rule_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("ownership_rules.id"), comment="The ownership rule that assigned it, if one did."
     )
+    rule_version: Mapped[int | None] = mapped_column(Integer, comment="The rule's version that assigned it.")
+    opened_at: Mapped[datetime | None] = mapped_column(
+        _Moment, comment="When the signal that it began with was first heard of; NULL for one from before this column."
+    )
     due_at: Mapped[datetime | None] = mapped_column(_Moment)
     reminded_at: Mapped[datetime | None] = mapped_column(_Moment)
+    due_reminded_at: Mapped[datetime | None] = mapped_column(_Moment, comment="Reminded at the due date itself.")
     escalated_at: Mapped[datetime | None] = mapped_column(_Moment)
     snoozed_until: Mapped[datetime | None] = mapped_column(_Moment)
     snoozed_severity: Mapped[int | None] = mapped_column(
         SmallInteger, comment="Snoozed until the severity exceeds this."
     )
+    snoozed_at: Mapped[datetime | None] = mapped_column(_Moment)
+    snoozed_by: Mapped[UUID | None]
 
 
 class AssignmentTransition(Base):
@@ -144,6 +166,8 @@ class AssignmentTransition(Base):
     notes: Mapped[str | None] = mapped_column(Text)
     resolution_notes: Mapped[str | None] = mapped_column(Text)
     resolution_reason: Mapped[ResolutionReason | None] = mapped_column(_resolution_reason)
+    rule_id: Mapped[UUID | None] = mapped_column(comment="The ownership rule that assigned it, if one did.")
+    rule_version: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(_Moment)
 
 
@@ -175,6 +199,7 @@ class Intervention(Base):
         Index("ix_interventions_window_ends_at", "window_ends_at", postgresql_where=text("outcome IS NULL")),
         CheckConstraint("window_ends_at > started_at", name="window"),
         CheckConstraint("(outcome IS NULL) = (measured_at IS NULL)", name="measured"),
+        CheckConstraint("(measurement IS NULL) = (measured_at IS NULL)", name="measurement"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_new_id)
@@ -182,44 +207,61 @@ class Intervention(Base):
     entity_id: Mapped[UUID]
     kind: Mapped[InterventionKind] = mapped_column(_enum(InterventionKind, "intervention_kind"))
     title: Mapped[str] = mapped_column(String(255))
-    description: Mapped[str | None] = mapped_column(Text)
+    notes: Mapped[str | None] = mapped_column("description", Text)
     started_at: Mapped[datetime] = mapped_column(_Moment)
+    window_begins_at: Mapped[datetime] = mapped_column(_Moment, comment="Detections from here on are before.")
     window_ends_at: Mapped[datetime] = mapped_column(_Moment, comment="When the outcome is measured by itself.")
+    measure_by: Mapped[datetime] = mapped_column(
+        _Moment, comment="When it is measured though no detection has reached the window's end."
+    )
     value_before: Mapped[Decimal | None] = mapped_column(Numeric(10, 4))
     value_after: Mapped[Decimal | None] = mapped_column(Numeric(10, 4))
     outcome: Mapped[InterventionOutcome | None] = mapped_column(_enum(InterventionOutcome, "intervention_outcome"))
     measured_at: Mapped[datetime | None] = mapped_column(_Moment)
     measured_by: Mapped[UUID | None] = mapped_column(comment="NULL where it was measured by itself.")
+    measured_by_name: Mapped[str | None] = mapped_column(String(255), comment="As it was at that time.")
+    measurement: Mapped[dict[str, Any] | None] = mapped_column(JSONB, comment="The outcome as the API answers it.")
     created_by: Mapped[UUID]
+    created_by_name: Mapped[str] = mapped_column(String(255), comment="As it was at that time.")
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     created_at: Mapped[datetime] = mapped_column(_Moment, server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(_Moment, server_default=func.now())
 
 
 class OwnershipRule(Base):
-    """Which new signals go to whom by themselves; the first enabled match by position. NULL matches everything."""
+    """Which new signals go to whom by themselves; the first that matches by position. An empty list matches all."""
 
     __tablename__ = "ownership_rules"
     __table_args__ = (
-        Index("ix_ownership_rules_position", "position", postgresql_where=text("deleted_at IS NULL")),
+        # Moving a rule renumbers others: all of them agree again at the end of the transaction.
+        ExcludeConstraint(
+            (Column("position"), "="),
+            name="ex_ownership_rules_position",
+            using="btree",
+            where=text("deleted_at IS NULL"),
+            deferrable=True,
+            initially="DEFERRED",
+        ),
         CheckConstraint("minimum_severity BETWEEN 0 AND 100", name="minimum_severity"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_new_id)
-    position: Mapped[int] = mapped_column(Integer)
+    name: Mapped[str] = mapped_column(String(255))
+    position: Mapped[int] = mapped_column(Integer, comment="1..N among the rules that are not deleted.")
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
-    domain: Mapped[SignalDomain | None] = mapped_column(_signal_domain)
-    facility: Mapped[str | None] = mapped_column(String(255))
-    system_name: Mapped[str | None] = mapped_column(String(255))
-    service_line: Mapped[str | None] = mapped_column(String(255))
-    metric_id: Mapped[str | None] = mapped_column(String(100))
-    signal_type: Mapped[str | None] = mapped_column(String(50))
+    domains: Mapped[list[str]] = mapped_column(_texts, server_default=text("'{}'"))
+    facilities: Mapped[list[str]] = mapped_column(_texts, server_default=text("'{}'"), comment="Names or ids.")
+    system_names: Mapped[list[str]] = mapped_column(_texts, server_default=text("'{}'"))
+    service_lines: Mapped[list[str]] = mapped_column(_texts, server_default=text("'{}'"))
+    metric_ids: Mapped[list[str]] = mapped_column(_texts, server_default=text("'{}'"))
+    signal_types: Mapped[list[str]] = mapped_column(_texts, server_default=text("'{}'"))
     minimum_severity: Mapped[int | None] = mapped_column(SmallInteger)
     assignee_id: Mapped[UUID]
     role_type: Mapped[RoleType] = mapped_column(_role_type)
     created_by: Mapped[UUID]
     created_at: Mapped[datetime] = mapped_column(_Moment, server_default=func.now())
+    updated_by: Mapped[UUID]
     updated_at: Mapped[datetime] = mapped_column(_Moment, server_default=func.now())
     deleted_at: Mapped[datetime | None] = mapped_column(_Moment, comment="Kept, since assignments name their rule.")
 
@@ -233,6 +275,7 @@ class OwnershipRuleVersion(Base):
     version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     rule: Mapped[dict[str, Any]] = mapped_column(JSONB, comment="The rule's columns by name.")
     changed_by: Mapped[UUID]
+    changed_by_name: Mapped[str] = mapped_column(String(255), comment="As it was at that time.")
     changed_at: Mapped[datetime] = mapped_column(_Moment, server_default=func.now())
 
 
@@ -271,6 +314,20 @@ class KnownSignal(Base):
     signal_type: Mapped[str] = mapped_column(String(50))
     severity: Mapped[int] = mapped_column(SmallInteger)
     magnitude_tier: Mapped[MagnitudeTier | None] = mapped_column(_enum(MagnitudeTier, "magnitude_tier"))
+    heard_at: Mapped[datetime | None] = mapped_column(
+        _Moment, server_default=func.now(), comment="When it came here; NULL for one from before this column."
+    )
+
+
+class KnownMetric(Base):
+    """What this service has heard of a metric of the registry."""
+
+    __tablename__ = "known_metrics"
+
+    metric_id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    target_low: Mapped[Decimal | None] = mapped_column(Numeric(10, 4), comment="Both or neither.")
+    target_high: Mapped[Decimal | None] = mapped_column(Numeric(10, 4))
+    sequence: Mapped[int] = mapped_column(Integer, comment="Of the last event whose state is stored here.")
 
 
 class KnownUser(Base):
