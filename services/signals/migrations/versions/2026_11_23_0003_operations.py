@@ -1,7 +1,7 @@
-"""What the operators' commands need: an archive of history, recomputations in hand, remembered answers.
+"""What the operators' commands need: an archive of history, and recomputations in hand.
 
 Revision ID: 0003_operations
-Revises: 0001
+Revises: 0002_option_counts
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0003_operations"
-down_revision = "0001"
+down_revision = "0002_option_counts"
 branch_labels = None
 depends_on = None
 
@@ -128,18 +128,6 @@ def upgrade() -> None:
         "ix_archived_signals_entity_id_detected_at", "archived_signals", ["entity_id", "detected_at"], unique=False
     )
     op.create_table(
-        "idempotency_keys",
-        sa.Column("user_id", sa.Uuid(), nullable=False),
-        sa.Column("key", sa.String(length=255), nullable=False),
-        sa.Column("fingerprint", sa.LargeBinary(), nullable=False, comment="SHA-256 of method, path and body."),
-        sa.Column("status", sa.SmallInteger(), nullable=True, comment="NULL only inside the first transaction."),
-        sa.Column("etag", sa.String(length=100), nullable=True),
-        sa.Column("body", sa.LargeBinary(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", "key", name=op.f("pk_idempotency_keys")),
-    )
-    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"], unique=False)
-    op.create_table(
         "recomputations",
         sa.Column("scope", sa.String(length=110), nullable=False),
         sa.Column("metric_id", sa.String(length=100), nullable=True, comment="NULL for all metrics."),
@@ -176,5 +164,5 @@ def downgrade() -> None:
     """Take back; what was archived goes back to the history first."""
     names = ", ".join(column["name"] for column in sa.inspect(op.get_bind()).get_columns("archived_signals"))
     op.execute(f"INSERT INTO signals ({names}) SELECT {names} FROM archived_signals")  # noqa: S608 - names of columns
-    for table in ("recomputations", "idempotency_keys", "archived_signals"):
+    for table in ("recomputations", "archived_signals"):
         op.drop_table(table)
