@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.db import is_transient
@@ -182,7 +183,21 @@ async def _http(request: Request, error: Exception) -> Response:
         problem = FieldProblem(pointer="/body", detail=detail)
         return problem_response(request, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", detail, [problem])
     code = status.name.lower()
-    return problem_response(request, status, code, str(error.detail), headers=error.headers)
+    headers = error.headers
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"allow": ", ".join(_allowed(request))}
+    return problem_response(request, status, code, str(error.detail), headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that a path takes: all of them, where Starlette names only those of the first route that fits."""
+    routes = request.app.router.routes
+    methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    return [
+        method
+        for method in methods
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 class UnexpectedFailures:

@@ -114,6 +114,8 @@ def document() -> dict[str, Any]:
     for method, path, operation in operations(paths):
         operation["operationId"] = names[method, path]
         operation["tags"] = [_section(path)]
+        for parameter in operation.get("parameters", ()):
+            parameter["schema"] = _never_null(parameter["schema"])
         add_problems(path, method, operation)
     sections = list(_SECTIONS)
     return {
@@ -147,6 +149,15 @@ def operations(paths: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
         for method in METHODS:
             if method in item:
                 yield method, path, item[method]
+
+
+def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter may be absent, but text in a URL or a header is never null, which `str | None` seems to say."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == len(schema.get("anyOf", ())):
+        return schema
+    rest = {key: value for key, value in schema.items() if key != "anyOf" and (key, value) != ("default", None)}
+    return rest | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
 
 
 def _section(path: str) -> str:

@@ -139,3 +139,10 @@ def test_what_an_operation_says_of_its_own_failures_stays() -> None:
     add_problems("/api/users", "post", operation)
     assert operation["responses"]["409"]["description"] == "Taken."
     assert set(operation["responses"]["409"]["content"]) == {CONTENT_TYPE}
+
+
+@EVERY_OPERATION
+def test_no_parameter_may_be_null(method: str, path: str, operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", ()):
+        assert {"type": "null"} not in parameter["schema"].get("anyOf", ()), parameter["name"]
+        assert parameter["schema"], parameter["name"]

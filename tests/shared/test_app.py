@@ -45,6 +45,11 @@ async def body(body: Body, limit: Limit = 25) -> dict[str, int]:
     return {"number": body.number, "limit": limit}
 
 
+@router.put("/body")
+async def replace_body(body: Body) -> dict[str, int]:
+    return {"number": body.number}
+
+
 @router.get("/unavailable")
 async def unavailable() -> None:
     raise UnavailableError("Kafka is away.")
@@ -151,7 +156,9 @@ async def test_bad_input_is_422_and_points_at_it(
 
 async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:
     problem(await client.get("/api/nothing"), 404, "not_found")
-    problem(await client.delete("/api/body"), 405, "method_not_allowed")
+    refused = await client.delete("/api/body")
+    problem(refused, 405, "method_not_allowed")
+    assert refused.headers["allow"] == "POST, PUT"
 
 
 @pytest.mark.parametrize("given", ["", "with space", "x" * 65, 'quote"', "line\tbreak"])
