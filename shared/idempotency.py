@@ -134,7 +134,7 @@ def _answer(outcome: BaseModel | Answer | None, status: int) -> Answer:
 
 def _respond(answer: Answer) -> Response:
     headers = {"etag": answer.etag} if answer.etag else None
-    return Response(answer.body, answer.status, headers, media_type="application/json" if answer.body else None)
+    return Response(answer.body, int(answer.status), headers, media_type="application/json" if answer.body else None)
 
 
 async def _claim(session: AsyncSession, user_id: UUID, key: str, fingerprint: bytes) -> bool:

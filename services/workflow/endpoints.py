@@ -3,10 +3,11 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from services.workflow import service, service_history
 from services.workflow.schemas import AssignmentView, AssignRequest, HistoryView, StatusRequest, response
+from services.workflow.settings import DueSettings, WorkflowSettings
 from shared.auth import Permission, User, require
 from shared.db import DbSession
 from shared.idempotency import OnceOnly, once
@@ -17,6 +18,15 @@ router = APIRouter(prefix="/api/signals/{signal_id}", tags=["workflow"])
 Reader = Annotated[User, require(Permission.READ)]
 Assigner = Annotated[User, require(Permission.ASSIGN)]
 Mover = Annotated[User, require(Permission.MOVE_STATUS)]
+
+
+def _due_settings(request: Request) -> DueSettings:
+    settings: WorkflowSettings = request.app.state.settings
+    return settings.due
+
+
+Due = Annotated[DueSettings, Depends(_due_settings)]
+"""When what is assigned will be due."""
 
 
 @router.get("/assignment", responses=response("The workflow of the signal; of an untouched one too."))
@@ -35,14 +45,20 @@ async def get_history(signal_id: UUID, _: Reader, session: DbSession) -> History
 
 @router.post("/assign", responses=response("Assigned."))
 async def assign(
-    signal_id: UUID, user: Assigner, request: AssignRequest, if_match: IfMatch, attempt: OnceOnly, session: DbSession
+    signal_id: UUID,
+    user: Assigner,
+    request: AssignRequest,
+    if_match: IfMatch,
+    attempt: OnceOnly,
+    due: Due,
+    session: DbSession,
 ) -> Response:
     """Assign a new signal; or reassign one that is assigned or in progress, which keeps its status.
 
     Reassigning needs `If-Match` (409 `already_assigned` without it). A resolved or closed signal is not assigned
     again (409 `transition_not_allowed`).
     """
-    return await once(session, user, attempt, lambda: service.assign(session, user, signal_id, request, if_match))
+    return await once(session, user, attempt, lambda: service.assign(session, user, signal_id, request, if_match, due))
 
 
 @router.delete("/assignment", responses=response("Back to new."))

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from services.workflow import repository, service_assignments, service_bulk
-from services.workflow.endpoints import Assigner, Reader
+from services.workflow.endpoints import Assigner, Due, Reader
 from services.workflow.repository_assignments import Filters
 from services.workflow.schemas import AssigneesView, AssigneeView, AssignmentPage, BulkRequest, BulkResults
 from shared.db import DbSession
@@ -41,9 +41,11 @@ async def list_assignments(
 
 
 @router.post("/assignments/bulk", responses={200: {"model": BulkResults, "description": "One result per item."}})
-async def change_many(user: Assigner, request: BulkRequest, attempt: OnceOnly, session: DbSession) -> Response:
+async def change_many(
+    user: Assigner, request: BulkRequest, attempt: OnceOnly, due: Due, session: DbSession
+) -> Response:
     """Assign or move up to 500 signals, in this order, each wholly or not at all; one result per item."""
-    return await once(session, user, attempt, lambda: service_bulk.change(session, user, request))
+    return await once(session, user, attempt, lambda: service_bulk.change(session, user, request, due))
 
 
 @router.get("/assignees")

@@ -8,6 +8,7 @@ from services.workflow import repository, service_decisions, service_desk
 from services.workflow.models import KnownSignal
 from services.workflow.schemas import AssignmentView, AssignRequest, StatusRequest
 from services.workflow.service_views import people_of, view
+from services.workflow.settings import DueSettings
 from shared.auth import User
 from shared.preconditions import Precondition
 
@@ -40,7 +41,12 @@ async def known_signal(session: AsyncSession, signal_id: UUID) -> KnownSignal:
 
 
 async def assign(
-    session: AsyncSession, user: User, signal_id: UUID, request: AssignRequest, if_match: Precondition | None
+    session: AsyncSession,
+    user: User,
+    signal_id: UUID,
+    request: AssignRequest,
+    if_match: Precondition | None,
+    due: DueSettings,
 ) -> AssignmentView:
     """Assign a new signal, or reassign one that is assigned or in progress.
 
@@ -48,7 +54,7 @@ async def assign(
         ProblemError: as `service_decisions.assign`.
     """
     desk = await service_desk.lock(session, user, [signal_id], [request.assignee_id])
-    service_decisions.assign(desk, signal_id, request, if_match)
+    service_decisions.assign(desk, signal_id, request, if_match, due)
     await service_desk.settle(session, desk)
     return desk.view(signal_id)
 

@@ -7,19 +7,23 @@ from typing import NamedTuple
 from uuid import UUID
 
 from services.workflow import service_events
-from services.workflow.models import Assignment, AssignmentTransition, KnownUser, TransitionKind
+from services.workflow.models import Assignment, AssignmentTransition, TransitionKind
 from services.workflow.schemas import AssignRequest, StatusRequest
+from services.workflow.service_assignees import check_assignable
 from services.workflow.service_desk import Desk
 from services.workflow.service_transitions import NEXT, check_person, move
 from services.workflow.service_views import Work, untouched
+from services.workflow.settings import DueSettings
 from shared.errors import ConflictError, FieldProblem, InvalidError
-from shared.events.vocabulary import AssignmentStatus, UserRole
+from shared.events.vocabulary import AssignmentStatus
 from shared.events.workflow import AssignmentReason, AssignmentState
 from shared.preconditions import Precondition
 
 
-def assign(desk: Desk, signal_id: UUID, request: AssignRequest, if_match: Precondition | None) -> None:
-    """Assign a new signal, or reassign one that is assigned or in progress.
+def assign(
+    desk: Desk, signal_id: UUID, request: AssignRequest, if_match: Precondition | None, due: DueSettings
+) -> None:
+    """Assign a new signal, or reassign one that is assigned or in progress, which keeps its due date.
 
     Raises:
         NotFoundError: ``signal_not_known_yet``.
@@ -32,16 +36,17 @@ def assign(desk: Desk, signal_id: UUID, request: AssignRequest, if_match: Precon
     first = assignment.status is AssignmentStatus.NEW
     if not first:
         _check_reassignable(assignment.status, if_match)
-    assignee = _assignee(desk, request)
+    assignee = check_assignable(desk.people.get(request.assignee_id), request.role_type)
 
     before = service_events.state(assignment, desk.names)
     if first:
         move(assignment, AssignmentStatus.ASSIGNED, desk.user.id, desk.now)
+        assignment.due_at = due.due_at(desk.now, work.signal.severity)
     if first or request.notes is not None:
         assignment.notes = request.notes
     assignment.assignee_id, assignment.assigner_id = assignee.user_id, desk.user.id
     assignment.role_type = request.role_type
-    assignment.rule_id = None
+    assignment.rule_id = assignment.rule_version = None
     kind = TransitionKind.ASSIGNED if first else TransitionKind.REASSIGNED
     change = _change(desk, assignment, before, kind=kind, notes=request.notes)
     reason = AssignmentReason.ASSIGNED if first else AssignmentReason.REASSIGNED
@@ -84,19 +89,6 @@ def _check_reassignable(status: AssignmentStatus, if_match: Precondition | None)
             "The signal is assigned already. Reassigning it needs If-Match with the ETag of its assignment.",
             "already_assigned",
         )
-
-
-def _assignee(desk: Desk, request: AssignRequest) -> KnownUser:
-    user = desk.people.get(request.assignee_id)
-    if user is None:
-        raise _invalid("assignee_id", "No user of this id is known.", "assignee_unknown")
-    if not user.is_active:
-        raise _invalid("assignee_id", f"The account of {user.name} is not active.", "assignee_inactive")
-    if user.role is UserRole.VIEWER:
-        raise _invalid("assignee_id", f"{user.name} is a viewer and cannot be assigned.", "assignee_is_viewer")
-    if user.role is not UserRole.ADMIN and user.role.value != request.role_type.value:
-        raise _invalid("role_type", f"{user.name} has the role {user.role}.", "role_type_mismatch")
-    return user
 
 
 def _movable(work: Work, to: AssignmentStatus) -> Assignment:

@@ -54,11 +54,12 @@ class Desk:
             raise ConflictError(f"A newer detection has superseded this signal: {work.superseded_by}.", "superseded")
         return work
 
-    def take(self, work: Work, assignment: Assignment, line: AssignmentTransition, event: Event) -> None:
-        """Note a decision: the changed assignment, its line of history and its event."""
+    def take(self, work: Work, assignment: Assignment, line: AssignmentTransition | None, event: Event) -> None:
+        """Note a decision: the changed assignment, its line of history (if it is a transition) and its event."""
         self.works[work.signal.signal_id] = work._replace(assignment=assignment)
         self.changed[assignment.id] = assignment
-        self.history.append(line)
+        if line is not None:
+            self.history.append(line)
         self.events.append(event)
 
     def view(self, signal_id: UUID) -> AssignmentView:

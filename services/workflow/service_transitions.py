@@ -63,7 +63,7 @@ def move(assignment: Assignment, to: AssignmentStatus, by: UUID, at: datetime) -
     """Set the status with its timestamps: forward sets the one of the new status, back clears the later ones.
 
     `resolved_by` is kept on the way back, so that it always names who resolved it last. Moving to new clears the
-    people, the role and the due date.
+    people, the role and the due date. Whatever moves is not put aside any more.
     """
     forward = _ORDER.index(to) > _ORDER.index(assignment.status)
     assignment.status = to
@@ -76,4 +76,11 @@ def move(assignment: Assignment, to: AssignmentStatus, by: UUID, at: datetime) -
         assignment.resolved_by = by
     elif to is AssignmentStatus.NEW:
         assignment.assignee_id = assignment.assigner_id = assignment.role_type = None
-        assignment.rule_id = assignment.due_at = None
+        assignment.rule_id = assignment.rule_version = None
+        assignment.due_at = assignment.reminded_at = assignment.due_reminded_at = assignment.escalated_at = None
+    wake(assignment)
+
+
+def wake(assignment: Assignment) -> None:
+    """Let it be put aside no longer."""
+    assignment.snoozed_until = assignment.snoozed_severity = assignment.snoozed_at = assignment.snoozed_by = None

@@ -38,6 +38,7 @@ def untouched(signal: KnownSignal, now: datetime) -> Assignment:
         entity_id=signal.entity_id,
         status=AssignmentStatus.NEW,
         version=0,
+        opened_at=signal.heard_at,
         created_at=now,
         updated_at=now,
     )

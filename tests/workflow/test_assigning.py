@@ -52,7 +52,8 @@ async def test_assigning_tells_who_assigned_what_to_whom(world: World) -> None:
     assert event["summary"] == "Clinical Lead assigned ‘breachRate at Northfield General (Type 1)’ to Nursing Lead."
     assert event["data"]["reason"] == "assigned"
     assert event["data"]["assignment"]["assignee"] == {"user_id": str(NURSING.id), "name": "Nursing Lead"}
-    assert set(event["data"]["changed"]) == {"status", "assignee", "assigner", "role_type", "notes", "assigned_at"}
+    changed = {"status", "assignee", "assigner", "role_type", "notes", "assigned_at", "due_at"}
+    assert set(event["data"]["changed"]) == changed
 
     (line,) = await world.history(signal)
     assert (line["kind"], line["from_status"], line["to_status"]) == ("assigned", "new", "assigned")
