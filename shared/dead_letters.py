@@ -16,6 +16,11 @@ from shared.events.vocabulary import ActivityEventType
 from shared.inbox import Message
 from shared.telemetry import REJECTED, Cause, logger
 
+REPLAY_OF_HEADER: Final = "dead-letter-replay-of"
+"""On a replayed message: the id of the dead letter that it was."""
+REPLAY_GROUP_HEADER: Final = "dead-letter-replay-group"
+"""On a replayed message: the consumer group that it is for."""
+
 _LONGEST_DETAIL: Final = 2000
 
 _INSERT = text(
@@ -36,6 +41,16 @@ class Rejection:
 
     message: Message
     error: RejectedMessageError
+
+
+def concerns(message: Message, consumer_group: str) -> bool:
+    """Whether a group has to look at a message: at a replayed one only if it is the group that rejected it.
+
+    All others have had the message's effect already, or a dead letter of their own.
+    """
+    if not message.headers:
+        return True
+    return all(value == consumer_group.encode() for name, value in message.headers if name == REPLAY_GROUP_HEADER)
 
 
 def message_cause(message: Message) -> Cause:

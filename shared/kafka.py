@@ -102,9 +102,10 @@ class BatchProcessor:
         group = self._subscription.group
         async with self._session_maker() as session, session.begin():
             fresh = await inbox.receive(session, group, messages)
-            if fresh:
-                set_cause(Cause(f"{fresh[0].topic}/{fresh[0].partition}/{fresh[0].offset}"))
-                rejections = await self._subscription.handle(session, fresh)
+            meant = [message for message in fresh if dead_letters.concerns(message, group)]
+            if meant:
+                set_cause(Cause(f"{meant[0].topic}/{meant[0].partition}/{meant[0].offset}"))
+                rejections = await self._subscription.handle(session, meant)
                 await dead_letters.reject(session, self._service, group, rejections)
         CONSUMED.labels(group, self._subscription.topic.name).inc(len(fresh))
         if len(fresh) < len(messages):
