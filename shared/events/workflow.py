@@ -29,10 +29,16 @@ class AssignmentReason(StrEnum):
     REASSIGNED = "reassigned"
     RULE = "rule"
     CARRIED_OVER = "carried_over"
-    REMINDER = "reminder"
-    ESCALATION = "escalation"
+    DUE_SOON = "due_soon"
+    DUE = "due"
+    OVERDUE = "overdue"
     SNOOZED = "snoozed"
-    WOKEN = "woken"
+    DATE = "date"
+    """Woken by the date that it was snoozed until."""
+    WORSENED = "worsened"
+    """Woken by a newer detection that is worse."""
+    USER = "user"
+    """Woken by a user."""
 
 
 class ResolutionReason(StrEnum):
@@ -61,6 +67,7 @@ class InterventionOutcome(StrEnum):
     IMPROVED = "improved"
     UNCHANGED = "unchanged"
     WORSENED = "worsened"
+    NOT_ENOUGH_DATA = "not_enough_data"
 
 
 class Person(Struct, frozen=True):
@@ -90,6 +97,15 @@ class AssignmentState(Struct, frozen=True, kw_only=True):
     closed_at: Annotated[Moment | None, Meta(description="When it was closed.")] = None
     due_at: Annotated[Moment | None, Meta(description="When it is due.")] = None
     snoozed_until: Annotated[Moment | None, Meta(description="Until when it is put aside.")] = None
+    snoozed_until_worse: Annotated[bool, Meta(description="Whether it is put aside until it worsens.")] = False
+
+
+class RuleReference(Struct, frozen=True, kw_only=True):
+    """The ownership rule that assigned a signal, as it was then."""
+
+    rule_id: Annotated[UUID, Meta(description="The rule.")]
+    version: Annotated[int, Meta(description="Its version.")]
+    name: Annotated[str, Meta(description="Its name at that time.")]
 
 
 class SignalLabel(Struct, frozen=True, kw_only=True):
@@ -111,6 +127,11 @@ class AssignmentChanged(Struct, frozen=True, kw_only=True):
     superseded_signal_id: Annotated[
         UUID | None, Meta(description="The older detection that the assignment was carried over from.")
     ] = None
+    rule: Annotated[RuleReference | None, Meta(description="What assigned it, for the reason `rule`.")] = None
+    notes: Annotated[str | None, Meta(description="What was said with it, for the reason `snoozed`.")] = None
+    escalated_to: Annotated[
+        list[Person], Meta(description="Who should see to it, beside the assignee, for the reason `overdue`.")
+    ] = []
     changed: Annotated[list[str], Meta(description="Names of the fields that differ from the state before.")] = []
 
 
@@ -160,25 +181,42 @@ class InterventionState(Struct, frozen=True, kw_only=True):
     value_before: Annotated[float | None, Meta(description="The metric before it began.")] = None
     value_after: Annotated[float | None, Meta(description="The metric after it.")] = None
     outcome: Annotated[InterventionOutcome | None, Meta(description="What came of it.")] = None
+    notes: Annotated[str | None, Meta(description="More than one line.")] = None
+    activated_signal_id: Annotated[
+        UUID | None, Meta(description="The detection at which it began; `signal_id` is the entity's current one.")
+    ] = None
+    window_begins_at: Annotated[Moment | None, Meta(description="From here to its start is before.")] = None
+    difference: Annotated[float | None, Meta(description="Value after less value before.")] = None
+    relative_change: Annotated[float | None, Meta(description="The difference as a share of the value before.")] = None
+    reason: Annotated[str | None, Meta(description="Why the outcome is what it is, for a person to read.")] = None
+    measured_at: Annotated[Moment | None, Meta(description="When the outcome was measured.")] = None
+    measured_by: Annotated[Person | None, Meta(description="Who had it measured early; absent otherwise.")] = None
+
+
+class RuleConditions(Struct, frozen=True, kw_only=True):
+    """What a signal must be for a rule to match: any of the values of each list; an empty list asks for nothing."""
+
+    domain: Annotated[list[SignalDomain], Meta(description="Quality domain.")]
+    facility: Annotated[list[str], Meta(description="Facility name or id.")]
+    system_name: Annotated[list[str], Meta(description="Health system name.")]
+    service_line: Annotated[list[str], Meta(description="Primary service line.")]
+    metric_id: Annotated[list[str], Meta(description="Metric identifier.")]
+    signal_type: Annotated[list[SignalType], Meta(description="Signal type.")]
+    minimum_severity: Annotated[int | None, Meta(description="Matches from this severity on.")]
 
 
 class RuleChanged(Struct, frozen=True, kw_only=True):
     """An ownership rule after a change; the subject is the rule's id."""
 
     rule_id: Annotated[UUID, Meta(description="The rule.")]
+    name: Annotated[str, Meta(description="What people call the rule.")]
     version: Annotated[int, Meta(description="Counts up with every change.")]
     position: Annotated[int, Meta(description="Rules are tried in this order.")]
     enabled: Annotated[bool, Meta(description="Whether it is applied.")]
     deleted: Annotated[bool, Meta(description="Whether it is gone.")]
-    domain: Annotated[SignalDomain | None, Meta(description="Quality domain.")]
-    facility: Annotated[str | None, Meta(description="Facility name.")]
-    system_name: Annotated[str | None, Meta(description="Health system name.")]
-    service_line: Annotated[str | None, Meta(description="Primary service line.")]
-    metric_id: Annotated[str | None, Meta(description="Metric identifier.")]
-    signal_type: Annotated[SignalType | None, Meta(description="Matches this type only.")]
-    minimum_severity: Annotated[int | None, Meta(description="Matches from this severity on.")]
-    assignee_id: Annotated[UUID, Meta(description="Who gets what it matches.")]
-    role_type: Annotated[RoleType, Meta(description="The role in which it was assigned.")]
+    conditions: Annotated[RuleConditions, Meta(description="What it matches.")]
+    assignee: Annotated[Person, Meta(description="Who gets what it matches.")]
+    role_type: Annotated[RoleType, Meta(description="The role in which it is assigned.")]
     changed: Annotated[list[str], Meta(description="Names of the fields that differ from the state before.")] = []
 
 
@@ -227,10 +265,10 @@ INTERVENTION_MEASURED: Final = _event(
     feed_types=(ActivityEventType.INTERVENTION_OUTCOME,),
 )
 ASSIGNMENT_REMINDED: Final = _event(
-    "assignment.reminded", AssignmentChanged, "The due date comes near.", feed_types=_ASSIGNMENT
+    "assignment.reminded", AssignmentChanged, "The due date comes near, or has come.", feed_types=_ASSIGNMENT
 )
 ASSIGNMENT_ESCALATED: Final = _event(
-    "assignment.escalated", AssignmentChanged, "The due date has passed.", feed_types=_ASSIGNMENT
+    "assignment.escalated", AssignmentChanged, "The due date passed a while ago.", feed_types=_ASSIGNMENT
 )
 SIGNAL_SNOOZED: Final = _event(
     "signal.snoozed", AssignmentChanged, "Put aside until a date, or until it worsens.", feed_types=_ASSIGNMENT
