@@ -6,12 +6,13 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.workflow import repository_copies, service_detections
+from services.workflow import repository_copies, repository_interventions, service_detections
 from services.workflow.service_detections import Sighting
 from shared.dead_letters import Rejection
 from shared.events import auth, envelope, signals
 from shared.events.auth import UserState
 from shared.events.decoding import RejectedMessageError
+from shared.events.signals import MetricChanged
 from shared.events.topics import COMPASS_AUTH, COMPASS_SIGNALS
 from shared.inbox import Message
 from shared.kafka import Subscription
@@ -26,23 +27,30 @@ _SIGNAL_EVENTS: Final = {
         signals.SIGNAL_SNAPSHOT,
     )
 }
+_METRIC_EVENTS: Final = {event.name: event for event in (signals.METRIC_CHANGED, signals.METRIC_SNAPSHOT)}
+_HEARD: Final = _SIGNAL_EVENTS | _METRIC_EVENTS
 _USER_EVENTS: Final = {
     event.name: event for event in (auth.USER_CREATED, auth.USER_UPDATED, auth.USER_DEACTIVATED, auth.USER_SNAPSHOT)
 }
 
 
 async def hear_of_signals(session: AsyncSession, messages: Sequence[Message]) -> list[Rejection]:
-    """Keep the copies of signals, and let assignments follow to newer detections."""
+    """Keep the copies of signals and metrics, and let assignments follow to newer detections."""
     sightings: list[Sighting] = []
+    metrics: dict[str, tuple[int, MetricChanged]] = {}
     rejections = []
     for message in messages:
         try:
-            sighting = _read_signal(message)
+            heard = _read_signal(message)
         except RejectedMessageError as error:
             rejections.append(Rejection(message, error))
             continue
-        if sighting is not None:
-            sightings.append(sighting)
+        if isinstance(heard, Sighting):
+            sightings.append(heard)
+        elif heard is not None and (heard[1].metric_id not in metrics or metrics[heard[1].metric_id][0] < heard[0]):
+            metrics[heard[1].metric_id] = heard
+    if metrics:
+        await repository_interventions.store_metrics(session, metrics.values())
     await service_detections.observe(session, sightings)
     return rejections
 
@@ -64,11 +72,13 @@ async def hear_of_users(session: AsyncSession, messages: Sequence[Message]) -> l
     return rejections
 
 
-def _read_signal(message: Message) -> Sighting | None:
+def _read_signal(message: Message) -> Sighting | tuple[int, MetricChanged] | None:
     event = envelope.decode(message.value)
-    contract = envelope.choose(event.type, _SIGNAL_EVENTS)
+    contract = envelope.choose(event.type, _HEARD)
     if contract is None:
         return None
+    if contract.name in _METRIC_EVENTS:
+        return event.sequence, event.data_as(MetricChanged)
     if contract is signals.SIGNAL_REDETECTED:
         signal = event.data_as(signals.SignalRedetected).signal
     else:

@@ -2,8 +2,9 @@
 
 from fastapi import FastAPI
 
-from services.workflow import endpoints, endpoints_assignments, endpoints_comments
+from services.workflow import endpoints, endpoints_assignments, endpoints_comments, endpoints_interventions
 from services.workflow.consumers import SUBSCRIPTIONS
+from services.workflow.service_outcomes import measure_outcomes
 from services.workflow.settings import WorkflowSettings
 from shared.access import access_subscription
 from shared.app import create_app, run
@@ -15,8 +16,14 @@ def create(settings: WorkflowSettings) -> FastAPI:
         settings,
         name="workflow",
         description="Who works on which signal, and how far it is.",
-        routers=[endpoints.router, endpoints_assignments.router, endpoints_comments.router],
+        routers=[
+            endpoints.router,
+            endpoints_assignments.router,
+            endpoints_comments.router,
+            endpoints_interventions.router,
+        ],
         subscriptions=[*SUBSCRIPTIONS, access_subscription("workflow")],
+        workers=[measure_outcomes],
     )
 
 

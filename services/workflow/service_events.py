@@ -68,7 +68,7 @@ def assigned(
         summary=f"{user.name} {verb} {title(signal)} to {_name(after.assignee)}.",
         data=contracts.AssignmentChanged(
             assignment=after,
-            label=_label(signal),
+            label=label(signal),
             reason=reason,
             previous_assignee=before.assignee,
             changed=_changed(before, after),
@@ -87,7 +87,7 @@ def carried_over(signal: KnownSignal, before: AssignmentState, after: Assignment
         summary=f"{title(signal)} was detected again: {work} goes on with the new signal ({_WORDS[after.status]}).",
         data=contracts.AssignmentChanged(
             assignment=after,
-            label=_label(signal),
+            label=label(signal),
             reason=AssignmentReason.CARRIED_OVER,
             previous_assignee=before.assignee,
             superseded_signal_id=before.signal_id,
@@ -111,7 +111,7 @@ def moved(signal: KnownSignal, before: AssignmentState, after: AssignmentState, 
         summary=summary,
         data=contracts.StatusChanged(
             assignment=after,
-            label=_label(signal),
+            label=label(signal),
             from_status=before.status,
             to_status=after.status,
             notes=notes,
@@ -131,7 +131,7 @@ def reopened(signal: KnownSignal, closed_signal_id: UUID, closed_at: datetime) -
         data=contracts.SignalReopened(
             signal_id=signal.signal_id,
             entity_id=signal.entity_id,
-            label=_label(signal),
+            label=label(signal),
             closed_signal_id=closed_signal_id,
             closed_at=closed_at,
         ),
@@ -150,7 +150,7 @@ def commented(signal: KnownSignal, comment: Comment) -> Event:
         data=contracts.CommentAdded(
             signal_id=signal.signal_id,
             entity_id=signal.entity_id,
-            label=_label(signal),
+            label=label(signal),
             comment_id=comment.id,
             text=comment.text,
             author=Person(comment.author_id, comment.author_name),
@@ -158,7 +158,8 @@ def commented(signal: KnownSignal, comment: Comment) -> Event:
     )
 
 
-def _label(signal: KnownSignal) -> contracts.SignalLabel:
+def label(signal: KnownSignal) -> contracts.SignalLabel:
+    """What the feed calls the signal."""
     return contracts.SignalLabel(
         facility=signal.facility,
         metric_id=signal.metric_id,
