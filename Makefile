@@ -13,7 +13,7 @@ DEMO_OPTIONS = $(if $(DATA),--data "$(DATA)") $(if $(AS_OF),--as-of "$(AS_OF)") 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run publish clean-data test bench check generate format lock install
+.PHONY: help run publish clean-data test fuzz bench check generate format lock install
 
 ##@ Use
 
@@ -48,6 +48,9 @@ generate: $(INSTALLED) ## write anew what is made from the code: docs/asyncapi.j
 format: $(INSTALLED) ## put the code into the agreed format
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
+
+fuzz: $(INSTALLED) ## requests made from the API document, against a stack of its own; SERVICE=signals for one service
+	@exec $(PY) -m pytest -m fuzzing tests/fuzzing $(if $(SERVICE),-k "$(SERVICE)")
 
 bench: $(INSTALLED) ## the benchmarks, each with its limit in the same run; BENCH=ingest for one of them
 	@exec $(PY) -m benchmarks $(BENCH)

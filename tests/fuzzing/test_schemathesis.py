@@ -1,0 +1,111 @@
+"""Every operation of the API document through the gateway, as each role, with requests that nobody thought of.
+
+Marked `fuzzing` and left out of an ordinary run: `make fuzz`, `make fuzz SERVICE=signals`. The same seed makes the
+same requests; COMPASS_FUZZ_SEED and COMPASS_FUZZ_EXAMPLES choose others and more.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.gateway.routes import SERVICES
+from deploy.local.stack import LocalStack
+from tests.e2e.api import PASSWORD, Api, api, id_of, send
+from tests.fuzzing.document import operations_of, with_ids
+from tests.support.eventually import eventually
+from tests.support.factories import engine_signal
+from tests.support.stack import free_settings, running, temporary_state_dir
+
+pytestmark = [pytest.mark.fuzzing, pytest.mark.timeout(900)]
+
+SEED = os.environ.get("COMPASS_FUZZ_SEED", "1")
+EXAMPLES = os.environ.get("COMPASS_FUZZ_EXAMPLES", "10")
+
+# The viewer's answers are mostly 403, those of the three leaderships the same: an admin is looked at more closely.
+ROLES = {"admin": EXAMPLES, "nursing": "3", "viewer": "3", "clinical": "1", "administration": "1"}
+
+UNLIMITED = {
+    "COMPASS_GATEWAY_REQUESTS_PER_SECOND": "1000000",
+    "COMPASS_GATEWAY_REQUESTS_PER_SECOND_AND_ADDRESS": "1000000",
+    "COMPASS_GATEWAY_REQUESTS_PER_SECOND_AND_TOKEN": "1000000",
+    "COMPASS_GATEWAY_LOGINS_PER_MINUTE_AND_ADDRESS": "1000000",
+}
+
+# What the schema of a request cannot say (a cursor is one that was given out, a role fits its bearer) is 422 and right.
+UNCHECKED = "positive_data_acceptance"
+
+CONFIGURATION = """\
+continue-on-failure = true
+
+[auth.dynamic.openapi.bearer]
+path = "/api/auth/login"
+payload = {{ email = "{email}", password = "{password}" }}
+extract_selector = "/access_token"
+retry_on = [401]
+
+# Without QUERY, which the gateway refuses as malformed before anybody could say that it is not allowed.
+[phases.coverage]
+unexpected-methods = ["DELETE", "PATCH", "POST", "PUT", "TRACE"]
+"""
+
+
+@pytest.fixture(scope="module")
+def open_stack() -> Iterator[LocalStack]:
+    """A stack without rate limits."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in UNLIMITED.items():
+            patch.setenv(name, value)
+        with temporary_state_dir() as state_dir, running(LocalStack(free_settings(state_dir))) as everything:
+            yield everything
+
+
+@pytest.fixture(scope="module")
+async def known_ids(open_stack: LocalStack) -> dict[str, list[str]]:
+    """Ids that exist, by the name of the path parameter: signals with and without work on them, and so on."""
+    signals = [engine_signal(facility=f"Hospital {number}", facility_id=f"F{number}") for number in range(4)]
+    await send(open_stack, signals)
+    admin = api(open_stack, "admin")
+    await admin.login()
+    ids = [str(id_of(signal)) for signal in signals]
+    await eventually(
+        lambda: admin.client.get(f"/api/signals/{ids[-1]}/assignment"), lambda answer: answer.status_code == 200
+    )
+    me = (await admin.me())["id"]
+    for signal in ids[:2]:
+        body = {"assignee_id": me, "role_type": "administration"}
+        await eventually(
+            lambda path=f"/api/signals/{signal}/assign", body=body: admin.client.post(path, json=body),
+            lambda answer: answer.status_code == 200,
+        )
+    events = await eventually(lambda: admin.get("/api/feed"), lambda page: len(page["events"]) >= len(ids))
+    return {
+        "signal_id": ids,
+        "metric_id": [signals[0]["metric_id"]],
+        "event_id": [event["id"] for event in events["events"][:2]],
+        "user_id": [me],
+    }
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_request_surprises_a_service(
+    open_stack: LocalStack, known_ids: dict[str, list[str]], service: str, role: str, tmp_path: Path
+) -> None:
+    document = tmp_path / "openapi.json"
+    document.write_text(json.dumps(with_ids(operations_of(service), known_ids)))
+    configuration = tmp_path / "schemathesis.toml"
+    configuration.write_text(CONFIGURATION.format(email=f"{role}@demo.example", password=PASSWORD))
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        *("--config-file", str(configuration), "run", str(document), "--url", open_stack.gateway_url),
+        *("--checks", "all", "--exclude-checks", UNCHECKED, "--max-examples", ROLES[role], "--seed", SEED),
+        *("--request-timeout", "20", "--no-color"),
+    ]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, f"{run.stdout[-20_000:]}\n{run.stderr[-2_000:]}"
