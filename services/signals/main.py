@@ -2,8 +2,10 @@
 
 from fastapi import FastAPI
 
-from services.signals import endpoints, endpoints_details, endpoints_drilldown, endpoints_metrics
-from services.signals.consumers import USERS, WORKFLOW_STATES, engine_signals
+from services.signals import endpoints, endpoints_details, endpoints_drilldown, endpoints_metrics, endpoints_options
+from services.signals.consumers import ENGINE_INSIGHT_TEXTS, USERS, WORKFLOW_STATES, engine_signals
+from services.signals.service_answers import Answers
+from services.signals.service_options import keep_option_counts
 from services.signals.settings import SignalsSettings
 from shared.access import access_subscription
 from shared.app import create_app, run
@@ -11,13 +13,22 @@ from shared.app import create_app, run
 
 def create(settings: SignalsSettings) -> FastAPI:
     """The application."""
-    return create_app(
+    app = create_app(
         settings,
         name="signals",
         description="What the analytics engine found, classified, with its history.",
-        routers=[endpoints.router, endpoints_details.router, endpoints_drilldown.router, endpoints_metrics.router],
-        subscriptions=[engine_signals(settings), WORKFLOW_STATES, USERS, access_subscription("signals")],
+        routers=[
+            endpoints_options.router,  # before /signals/{signal_id}
+            endpoints.router,
+            endpoints_details.router,
+            endpoints_drilldown.router,
+            endpoints_metrics.router,
+        ],
+        subscriptions=[engine_signals(settings), ENGINE_INSIGHT_TEXTS, WORKFLOW_STATES, USERS, access_subscription("signals")],
+        workers=[keep_option_counts],
     )
+    app.state.answers = Answers()
+    return app
 
 
 if __name__ == "__main__":
