@@ -6,10 +6,9 @@ same requests; COMPASS_FUZZ_SEED and COMPASS_FUZZ_EXAMPLES choose others and mor
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +64,14 @@ def open_stack() -> Iterator[LocalStack]:
             yield everything
 
 
+async def assign(admin: Api, signal: str, person: str) -> None:
+    """Assign as soon as the workflow service knows signal and person."""
+    body = {"assignee_id": person, "role_type": "administration"}
+    await eventually(
+        lambda: admin.client.post(f"/api/signals/{signal}/assign", json=body), lambda answer: answer.status_code == 200
+    )
+
+
 @pytest.fixture(scope="module")
 async def known_ids(open_stack: LocalStack) -> dict[str, list[str]]:
     """Ids that exist, by the name of the path parameter: signals with and without work on them, and so on."""
@@ -78,11 +85,7 @@ async def known_ids(open_stack: LocalStack) -> dict[str, list[str]]:
     )
     me = (await admin.me())["id"]
     for signal in ids[:2]:
-        body = {"assignee_id": me, "role_type": "administration"}
-        await eventually(
-            lambda path=f"/api/signals/{signal}/assign", body=body: admin.client.post(path, json=body),
-            lambda answer: answer.status_code == 200,
-        )
+        await assign(admin, signal, me)
     events = await eventually(lambda: admin.get("/api/feed"), lambda page: len(page["events"]) >= len(ids))
     return {
         "signal_id": ids,
