@@ -6,9 +6,16 @@ from uuid import uuid4
 from shared.events import envelope
 from shared.events.workflow import EVENTS
 from tests.contracts.test_examples import DOCUMENT, validate
-from tests.workflow.world import ADMIN, CLINICAL, NURSING, World, detection, signal_event
+from tests.workflow.world import ADMIN, CLINICAL, NURSING, World, detection, month, signal_event
 
-_PUBLISHED = {"signal.assigned", "signal.reopened", "status.changed", "comment.added"}
+_PUBLISHED = {
+    "signal.assigned",
+    "signal.reopened",
+    "status.changed",
+    "comment.added",
+    "intervention.activated",
+    "intervention.measured",
+}
 
 
 async def test_everything_that_is_published_passes_its_schema(world: World) -> None:
@@ -19,6 +26,9 @@ async def test_everything_that_is_published_passes_its_schema(world: World) -> N
     await world.bring_to(first, "in_progress")
     await world.assign(first, ADMIN, CLINICAL, if_match="*")
     await world.hear_signals(signal_event(entity, 2, "redetected"))
+    what = {"kind": "protocol_change", "title": "Rounds at noon", "started_at": month(1)}
+    made = await world.call(CLINICAL, "POST", f"/signals/{second}/interventions", what)
+    await world.call(CLINICAL, "POST", f"/interventions/{made.json()['id']}/outcome")
     await world.move(second, ADMIN, "resolved")
     await world.move(second, NURSING, "closed")
     await world.hear_signals(signal_event(entity, 3, "redetected"))

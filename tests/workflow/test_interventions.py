@@ -262,7 +262,7 @@ async def test_the_target_range_is_that_of_the_registry(world: World) -> None:
     assert made["so_far"]["verdict"] == "not_enough_data"
 
     async def hear(sequence: int, target: dict[str, float] | None, kind: str = "changed") -> None:
-        metric = {
+        metric: dict[str, Any] = {
             "metric_id": "losDays",
             "display_name": "Length of stay",
             "domain": "Efficiency",

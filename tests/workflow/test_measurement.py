@@ -23,7 +23,7 @@ WINDOWS = Windows(month(1), month(4), month(7))
 
 def readings(values: dict[int, float], polarity: MetricPolarity = LOWER, **more: Any) -> list[Reading]:
     """Detections by month; the months 1 to 4 are before, 5 to 7 after."""
-    standing = {"peer_mean": 0.12, "signal_type": "baseline"} | more
+    standing: dict[str, Any] = {"peer_mean": 0.12, "signal_type": "baseline"} | more
     return [Reading(month(number), value, polarity=polarity, **standing) for number, value in values.items()]
 
 
