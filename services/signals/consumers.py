@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.signals import repository_workflow
+from services.signals import repository_workflow, service_insights
 from services.signals.repository_workflow import UserName, WorkflowState
 from services.signals.service_ingest import ingest
 from services.signals.service_validation import Detection, Identity, identify, read
@@ -15,7 +15,7 @@ from services.signals.settings import SignalsSettings
 from shared.dead_letters import Rejection, message_cause
 from shared.events import auth, envelope, workflow
 from shared.events.decoding import RejectedMessageError
-from shared.events.topics import COMPASS_AUTH, COMPASS_WORKFLOW, ENGINE_SIGNALS
+from shared.events.topics import COMPASS_AUTH, COMPASS_WORKFLOW, ENGINE_INSIGHTS, ENGINE_SIGNALS
 from shared.inbox import Message
 from shared.kafka import Subscription
 
@@ -70,6 +70,18 @@ def engine_signals(settings: SignalsSettings) -> Subscription:
     return Subscription(ENGINE_SIGNALS, "signals.ingest", handle, members=3)
 
 
+async def _store_insights(session: AsyncSession, messages: Sequence[Message]) -> Sequence[Rejection]:
+    insights = []
+    rejections: list[Rejection] = []
+    for message in messages:
+        try:
+            insights.append((service_insights.read(message.value), message_cause(message)))
+        except RejectedMessageError as error:
+            rejections.append(Rejection(message, error))
+    await service_insights.store(session, insights)
+    return rejections
+
+
 async def _store_workflow_states(session: AsyncSession, messages: Sequence[Message]) -> Sequence[Rejection]:
     states, rejections = _latest(messages, _workflow_state, lambda state: state.signal_id)
     await repository_workflow.apply(session, states)
@@ -82,6 +94,7 @@ async def _store_users(session: AsyncSession, messages: Sequence[Message]) -> Se
     return rejections
 
 
+ENGINE_INSIGHT_TEXTS: Final = Subscription(ENGINE_INSIGHTS, "signals.insights", _store_insights)
 WORKFLOW_STATES: Final = Subscription(COMPASS_WORKFLOW, "signals.workflow", _store_workflow_states)
 USERS: Final = Subscription(COMPASS_AUTH, "signals.users", _store_users)
 

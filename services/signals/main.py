@@ -2,8 +2,15 @@
 
 from fastapi import FastAPI
 
-from services.signals import endpoints, endpoints_details, endpoints_drilldown, endpoints_metrics, endpoints_options
-from services.signals.consumers import USERS, WORKFLOW_STATES, engine_signals
+from services.signals import (
+    endpoints,
+    endpoints_details,
+    endpoints_drilldown,
+    endpoints_insights,
+    endpoints_metrics,
+    endpoints_options,
+)
+from services.signals.consumers import ENGINE_INSIGHT_TEXTS, USERS, WORKFLOW_STATES, engine_signals
 from services.signals.service_answers import Answers
 from services.signals.service_options import keep_option_counts
 from services.signals.settings import SignalsSettings
@@ -22,9 +29,16 @@ def create(settings: SignalsSettings) -> FastAPI:
             endpoints.router,
             endpoints_details.router,
             endpoints_drilldown.router,
+            endpoints_insights.router,
             endpoints_metrics.router,
         ],
-        subscriptions=[engine_signals(settings), WORKFLOW_STATES, USERS, access_subscription("signals")],
+        subscriptions=[
+            engine_signals(settings),
+            ENGINE_INSIGHT_TEXTS,
+            WORKFLOW_STATES,
+            USERS,
+            access_subscription("signals"),
+        ],
         workers=[keep_option_counts],
     )
     app.state.answers = Answers()

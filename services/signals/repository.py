@@ -58,8 +58,12 @@ _DETAIL: Final = (
     + f", {_person('assignee_id', 'assignee')}, {_person('description_edited_by', 'description_edited_by')}"
     + f", {_person('narrative_edited_by', 'narrative_edited_by')}, {_DAYS_OPEN}"
     + """, (SELECT c.id FROM signals AS c WHERE c.entity_id = s.entity_id AND c.is_current) AS current_signal_id,
+        COALESCE((SELECT json_agg(insight) FROM (
+            SELECT i.id, i.title, i.text, i.confidence, i.received_at FROM insights AS i WHERE i.signal_id = s.id
+            ORDER BY i.received_at DESC, i.id DESC LIMIT 5) AS insight), '[]') AS insights,
         json_build_object('history', '/api/signals/' || s.id || '/history', 'parent', '/api/signals/' || s.id
-        || '/parent', 'children', '/api/signals/' || s.id || '/children') AS links) AS item)::text AS item
+        || '/parent', 'children', '/api/signals/' || s.id || '/children', 'insights', '/api/signals/' || s.id
+        || '/insights') AS links) AS item)::text AS item
     FROM signals AS s WHERE s.id = $1"""
 )
 

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from services.signals.repository_filters import SignalFilters, Sort, SortOrder
+from services.signals.schemas_insights import InsightView
 from shared.errors import FieldProblem, InvalidError
 from shared.events.vocabulary import (
     AssignmentStatus,
@@ -202,6 +203,7 @@ class Links(BaseModel):
     history: str = Field(description="The entity's other detections.")
     parent: str
     children: str
+    insights: str = Field(description="All that the engine said about the signal.")
 
 
 class SignalDetail(SignalItem):
@@ -226,6 +228,7 @@ class SignalDetail(SignalItem):
     description_edited_by: Person | None
     narrative_edited_at: AwareDatetime | None
     narrative_edited_by: Person | None
+    insights: list[InsightView] = Field(description="The latest five; `links.insights` has all.")
     links: Links
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.signals import repository_ingest
+from services.signals import repository_ingest, service_insights
 from services.signals.classification import ClassificationSettings
 from services.signals.service_content import Content, Known, MetricEntry, Past, content_of, differences, state_of
 from services.signals.service_summaries import corrected, detected, recorded, redetected
@@ -92,6 +92,7 @@ async def ingest(
     if folding.inserted:
         await repository_ingest.insert(session, folding.inserted)
     await outbox.publish(session, *folding.events)
+    await service_insights.attach(session, {row.entity_id for row in folding.inserted if row.is_current})
 
 
 class Folding:

@@ -58,6 +58,12 @@ def edited(content: Content, metric: MetricEntry | None, changed: Sequence[str],
     return f"{_place(content)}: {user_name} edited the {words} of {_name(content, metric)}, {_kind(content)}."
 
 
+def insight(content: Content, metric: MetricEntry | None, title: str) -> str:
+    """A text of the engine about a signal."""
+    line = " ".join(title.split()).rstrip(".")
+    return f"{_place(content)}: insight on {_name(content, metric)}: {line}."
+
+
 def _place(content: Content) -> str:
     return f"{content.facility} ({content.group_value})" if content.group_value else content.facility
 
