@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.activity import repository_users, service, service_users
+from services.activity.repository_audit import AuditRow
 from shared.access import access_subscription
 from shared.dead_letters import Rejection
 from shared.events.decoding import RejectedMessageError
@@ -16,14 +17,13 @@ from shared.kafka import Subscription
 
 async def record(session: AsyncSession, messages: Sequence[Message]) -> list[Rejection]:
     """Audit events, and show those that have a feed type."""
-    rows, rejections = [], []
+    rows: list[AuditRow] = []
+    rejections: list[Rejection] = []
     for message in messages:
         try:
-            row = service.read(message)
+            rows.append(service.read(message))
         except RejectedMessageError as error:
             rejections.append(Rejection(message, error))
-        else:
-            rows += [row] if row is not None else []
     await service.record(session, rows)
     return rejections
 

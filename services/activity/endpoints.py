@@ -1,17 +1,15 @@
 """The feed, and what the caller has read of it."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from services.activity import repository, repository_reads, service_reads
+from services.activity import repository_reads, service_feed, service_reads
 from services.activity.repository_filters import FeedFilters
-from services.activity.schemas import FeedEvent, FeedPage, FeedQuery, Marked, MarkRead, Unread
+from services.activity.schemas import FeedPage, FeedQuery, Marked, MarkRead, Unread
 from shared.auth import Permission, User, require
 from shared.db import DbSession
-from shared.pagination import COUNT_CAP, decode_cursor, encode_cursor
 
 router = APIRouter(prefix="/api/feed", tags=["Activity"])
 
@@ -20,21 +18,8 @@ Reader = Annotated[User, require(Permission.READ)]
 
 @router.get("")
 async def feed(user: Reader, session: DbSession, query: Annotated[FeedQuery, Query()]) -> FeedPage:
-    """What happened, newest first, as the caller has and has not read it."""
-    before = None if query.cursor is None else decode_cursor(query.cursor, tuple[datetime, UUID])
-    filters, unread = query.chosen(), query.unread
-    reads = await repository_reads.state(session, user.id)
-    rows = await repository.page(session, filters, reads, unread=unread, before=before, limit=query.limit + 1)
-    total = await repository.count(session, filters, reads, unread=unread)
-    shown, has_more = rows[: query.limit], len(rows) > query.limit
-    return FeedPage(
-        events=[FeedEvent.of(row) for row in shown],
-        cursor=encode_cursor(shown[-1].created_at, shown[-1].id) if has_more else None,
-        has_more=has_more,
-        total_count=min(total, COUNT_CAP),
-        total_is_capped=total > COUNT_CAP,
-        position=reads.head,
-    )
+    """What happened, newest first, as the caller has and has not read it; bursts folded on request."""
+    return await (service_feed.folded if query.grouped else service_feed.page)(session, user.id, query)
 
 
 @router.get("/unread-count")

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from services.activity import endpoints, endpoints_audit, endpoints_stream
 from services.activity.consumers import SUBSCRIPTIONS
+from services.activity.service import group_older_events
 from services.activity.service_audit import watch_gaps
 from services.activity.service_reads import follow_watermarks
 from services.activity.service_stream import Hub
@@ -20,7 +21,7 @@ def create(settings: ActivitySettings) -> FastAPI:
         description="One feed of all that happens, and the audit log behind it.",
         routers=[endpoints.router, endpoints_stream.router, endpoints_audit.router],
         subscriptions=SUBSCRIPTIONS,
-        workers=[follow_watermarks, watch_gaps, hub.run],
+        workers=[follow_watermarks, watch_gaps, group_older_events, hub.run],
     )
     app.state.hub = hub
     return app

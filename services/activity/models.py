@@ -18,6 +18,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    SmallInteger,
     String,
     Text,
     UniqueConstraint,
@@ -41,11 +42,15 @@ class Base(DeclarativeBase):
     metadata = declarative_base(PRODUCER_TABLES, CONSUMER_TABLES, ACCESS_TABLES).metadata
 
 
+NO_SNAPSHOT = "00000000-0000-0000-0000-000000000000"
+
 _FEED_TYPE = Enum(
     ActivityEventType,
     name="activity_event_type",
     values_callable=lambda members: [member.value for member in members],
 )
+
+_OPEN = "status IN ('assigned', 'in_progress')"
 
 
 class ActivityEvent(Base):
@@ -69,6 +74,12 @@ class ActivityEvent(Base):
     type: Mapped[str] = mapped_column(String(255), nullable=False, comment="The CloudEvents type.")
     summary: Mapped[str | None] = mapped_column(Text, comment="The producer's sentence.")
     correlation_id: Mapped[str | None] = mapped_column(Text, comment="Joins what one request or batch caused.")
+    group_id: Mapped[UUID | None] = mapped_column(Uuid, comment="The burst it is part of.")
+    severity: Mapped[int | None] = mapped_column(SmallInteger, comment="Of the signal, as the event says.")
+    critical: Mapped[bool] = mapped_column(
+        Boolean, nullable=False, server_default=false(), comment="A critical new signal."
+    )
+    assignee_id: Mapped[UUID | None] = mapped_column(Uuid, comment="To whom an assignment event gives the work.")
 
     __table_args__ = (
         UniqueConstraint("position"),
@@ -84,6 +95,73 @@ class ActivityEvent(Base):
             "id",
             postgresql_where=text("user_id IS NOT NULL"),
         ),
+        Index("ix_activity_events_group_id", "group_id", "created_at", "id", postgresql_include=["position"]),
+        # What code of before the groups added: empty but for a while.
+        Index("ix_activity_events_ungrouped", "position", postgresql_where=text("group_id IS NULL")),
+        Index("ix_activity_events_critical", "created_at", "id", postgresql_where=text("critical")),
+        Index(
+            "ix_activity_events_assignee_id",
+            "assignee_id",
+            "created_at",
+            "id",
+            postgresql_where=text("assignee_id IS NOT NULL"),
+        ),
+    )
+
+
+class FeedGroup(Base):
+    """A run of events that the grouped feed shows as one: a burst of the system's, or one request of a person's."""
+
+    __tablename__ = "feed_groups"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, comment="Made from what its events have in common.")
+    event_type: Mapped[ActivityEventType] = mapped_column(_FEED_TYPE, nullable=False)
+    user_id: Mapped[UUID | None] = mapped_column(Uuid, comment="Who did all of it; NULL for the system.")
+    created_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True),
+        nullable=False,
+        comment="Of the event that opened it: its place in the feed, which never changes.",
+    )
+    event_count: Mapped[int] = mapped_column(Integer, nullable=False)
+    first_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False)
+    last_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False)
+    last_position: Mapped[int] = mapped_column(BigInteger, nullable=False, comment="The highest of its events.")
+    first_event_id: Mapped[UUID] = mapped_column(Uuid, nullable=False, comment="The one that opened it.")
+    worst_event_id: Mapped[UUID] = mapped_column(Uuid, nullable=False, comment="The most severe; the first of equals.")
+    worst_severity: Mapped[int | None] = mapped_column(SmallInteger)
+
+    __table_args__ = (
+        Index("ix_feed_groups_created_at_id", "created_at", "id"),
+        Index("ix_feed_groups_event_type", "event_type", "created_at", "id"),
+        Index("ix_feed_groups_user_id", "user_id", "created_at", "id", postgresql_where=text("user_id IS NOT NULL")),
+        {"comment": "Runs of events that the grouped feed shows as one."},
+    )
+
+
+class KnownAssignment(Base):
+    """The last that was told of each assignment, by the time of the event and not of its arrival."""
+
+    __tablename__ = "known_assignments"
+
+    assignment_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    told_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), nullable=False, comment="Time of the event that told this."
+    )
+    position: Mapped[int] = mapped_column(BigInteger, nullable=False, comment="Of that event in the audit log.")
+    signal_id: Mapped[UUID] = mapped_column(Uuid, nullable=False)
+    status: Mapped[str] = mapped_column(Text, nullable=False)
+    assignee_id: Mapped[UUID | None] = mapped_column(Uuid)
+    assignee_name: Mapped[str | None] = mapped_column(Text)
+    role_type: Mapped[str | None] = mapped_column(Text)
+    due_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    snoozed_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    snoozed_until_worse: Mapped[bool] = mapped_column(Boolean, nullable=False)
+    label: Mapped[Any] = mapped_column(JSONB, nullable=True, comment="What the signal is called.")
+
+    __table_args__ = (
+        Index("ix_known_assignments_due_at", "due_at", postgresql_where=text(_OPEN)),
+        Index("ix_known_assignments_assignee_id", "assignee_id", postgresql_where=text(_OPEN)),
+        {"comment": "The last that was told of each assignment."},
     )
 
 
@@ -111,9 +189,16 @@ class AuditEntry(Base):
         LargeBinary, nullable=False, comment="SHA-256 of previous_hash and this row's audit_content_v1."
     )
 
+    snapshot_id: Mapped[UUID] = mapped_column(
+        Uuid,
+        nullable=False,
+        server_default=text(f"'{NO_SNAPSHOT}'"),
+        comment="The event's own id for a snapshot, which repeats a sequence; all zeros for an event.",
+    )
+
     __table_args__ = (
         # The subject first: it also answers "the last sequence of this subject" and "all about this subject".
-        UniqueConstraint("subject", "source", "sequence"),
+        UniqueConstraint("subject", "source", "sequence", "snapshot_id"),
         Index("ix_audit_log_type", "type", "position"),
         Index("ix_audit_log_actor_id", "actor_id", "position", postgresql_where=text("actor_id IS NOT NULL")),
         # Rows come roughly in the order of time: a block range index is enough and next to free.
@@ -181,7 +266,17 @@ class FeedRead(Base):
     position: Mapped[int] = mapped_column(BigInteger, nullable=False, comment="The event's.")
     read_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False, server_default=func.now())
 
-    __table_args__ = (Index("ix_feed_reads_user_id_position", "user_id", "position"),)
+    flagged: Mapped[bool] = mapped_column(
+        Boolean,
+        nullable=False,
+        server_default=true(),
+        comment="Whether activity_events.read knows of it; many at once follow a little later.",
+    )
+
+    __table_args__ = (
+        Index("ix_feed_reads_user_id_position", "user_id", "position"),
+        Index("ix_feed_reads_unflagged", "event_id", postgresql_where=text("NOT flagged")),
+    )
 
 
 class FeedReadSweep(Base):

@@ -31,7 +31,7 @@ Place: TypeAlias = tuple[datetime, UUID]
 """Where an event stands in the feed: (created_at, id)."""
 
 # With so few events above the user's watermark, looking at all of them beats searching the feed for the unread ones.
-_FEW_ABOVE_WATERMARK: Final = 5000
+FEW_ABOVE_WATERMARK: Final = 5000
 
 _events: Final = ActivityEvent.__table__
 
@@ -44,7 +44,7 @@ async def page(
     ``user_name`` is the name that the actor had then, or the first that became known.
     """
     unread_for = reads if unread else None
-    if unread and reads.head - reads.watermark <= _FEW_ABOVE_WATERMARK:
+    if unread and reads.head - reads.watermark <= FEW_ABOVE_WATERMARK:
         candidates = _newest(_above_watermark(reads), filters, before, limit, unread_for)
     elif len(filters.event_types) > 1 and filters.signal_id is None:
         # Each type has its index in the order of the feed; a rare type among frequent ones is found at once.
@@ -55,7 +55,7 @@ async def page(
         candidates = _newest(_events, filters, before, limit, unread_for)
     found = candidates.subquery()
     statement = (
-        select(found, _is_read(found.c, reads).label("is_read"), _name(found.c).label("user_name"))
+        select(found, is_read(found.c, reads).label("is_read"), name_then(found.c).label("user_name"))
         .order_by(found.c.created_at.desc(), found.c.id.desc())
         .limit(limit)
     )
@@ -69,9 +69,9 @@ async def stored_after(
 
     ``is_read`` is that of the user whose reads are given; without them it is false, as of an event just stored.
     """
-    is_read = false() if reads is None else _is_read(_events.c, reads)
+    read = false() if reads is None else is_read(_events.c, reads)
     statement = (
-        select(_events, is_read.label("is_read"), _name(_events.c).label("user_name"))
+        select(_events, read.label("is_read"), name_then(_events.c).label("user_name"))
         .where(_events.c.position.between(position + 1, up_to), *conditions(_events.c, filters))
         .order_by(_events.c.position)
         .limit(limit)
@@ -83,11 +83,11 @@ async def count(session: AsyncSession, filters: FeedFilters, reads: ReadState, *
     """How many events there are, up to one more than the cap."""
     if filters.none:
         return min(reads.unread if unread else reads.head, COUNT_CAP + 1)
-    few = unread and reads.head - reads.watermark <= _FEW_ABOVE_WATERMARK
+    few = unread and reads.head - reads.watermark <= FEW_ABOVE_WATERMARK
     source = _above_watermark(reads) if few else _events
     wanted = conditions(source.c, filters)
     if unread:
-        wanted.append(~_is_read(source.c, reads))
+        wanted.append(~is_read(source.c, reads))
     some = select(literal(1)).select_from(source).where(*wanted).limit(COUNT_CAP + 1).subquery()
     return (await session.execute(select(func.count()).select_from(some))).scalar_one()
 
@@ -99,7 +99,7 @@ def _newest(
     if before is not None:
         wanted.append(tuple_(source.c.created_at, source.c.id) < tuple_(literal(before[0]), literal(before[1])))
     if unread_for is not None:
-        wanted.append(~_is_read(source.c, unread_for))
+        wanted.append(~is_read(source.c, unread_for))
     return select(source).where(*wanted).order_by(source.c.created_at.desc(), source.c.id.desc()).limit(limit)
 
 
@@ -113,12 +113,14 @@ def _above_watermark(reads: ReadState) -> FromClause:
     return select(_events).where(range_).offset(0).subquery()
 
 
-def _is_read(columns: Columns, reads: ReadState) -> ColumnElement[bool]:
+def is_read(columns: Columns, reads: ReadState) -> ColumnElement[bool]:
+    """Whether the user has read an event."""
     singly = exists().where(FeedRead.user_id == reads.user_id, FeedRead.event_id == columns.id)
     return or_(columns.position <= reads.watermark, singly)
 
 
-def _name(columns: Columns) -> ColumnElement[str | None]:
+def name_then(columns: Columns) -> ColumnElement[str | None]:
+    """What the actor was called when the event happened, or first became known as."""
     distance = func.abs(func.extract("epoch", KnownUser.since - columns.created_at))
     return (
         select(KnownUser.name)

@@ -8,13 +8,11 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.activity import repository_assignments
+from services.activity import repository_groups as feed
+from services.activity.models import NO_SNAPSHOT
 from services.activity.sequences import Gap, Subject
-from shared.events.topics import COMPASS_SIGNALS, COMPASS_WORKFLOW
-from shared.events.vocabulary import ActivityEventType
-
-FEED_TYPES = [member.value for member in ActivityEventType]
-SIGNAL_TOPICS = [COMPASS_SIGNALS.name, COMPASS_WORKFLOW.name]
-"""Topics on which the subject of an event that the feed shows is a signal."""
+from shared.events.topics import COMPASS_WORKFLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,8 @@ class AuditRow:
     actor_id: UUID | None
     feed_type: str | None
     envelope: str
+    is_snapshot: bool = False
+    """It repeats a state under the sequence of the subject's last event: recorded, but no number that has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,18 @@ _LAST = text(
     CROSS JOIN LATERAL (
         SELECT sequence AS last FROM audit_log
         WHERE audit_log.subject = wanted.subject AND audit_log.source = wanted.source
+          AND audit_log.snapshot_id = '00000000-0000-0000-0000-000000000000'
         ORDER BY sequence DESC LIMIT 1
     ) AS found
+    """
+)
+_SNAPSHOTS = text(
+    """
+    SELECT audit_log.event_id
+    FROM unnest(CAST(:sources AS text[]), CAST(:subjects AS uuid[]), CAST(:sequences AS integer[]),
+                CAST(:event_ids AS uuid[])) AS wanted (source, subject, sequence, event_id)
+    JOIN audit_log ON audit_log.subject = wanted.subject AND audit_log.source = wanted.source
+     AND audit_log.sequence = wanted.sequence AND audit_log.snapshot_id = wanted.event_id
     """
 )
 _OPEN_GAPS = text(
@@ -86,13 +96,14 @@ _APPEND = text(
     """
     WITH event AS MATERIALIZED (
         SELECT :position + place AS position, event_id, topic, source, subject, sequence, type, time, actor_id,
-               feed_type, statement_timestamp() AS recorded_at, CAST(envelope AS jsonb) AS envelope
+               feed_type, statement_timestamp() AS recorded_at, CAST(envelope AS jsonb) AS envelope, snapshot_id
         FROM unnest(
             CAST(:event_ids AS uuid[]), CAST(:topics AS text[]), CAST(:sources AS text[]), CAST(:subjects AS uuid[]),
             CAST(:sequences AS integer[]), CAST(:types AS text[]), CAST(:times AS timestamptz[]),
-            CAST(:actor_ids AS uuid[]), CAST(:feed_types AS text[]), CAST(:envelopes AS text[])
+            CAST(:actor_ids AS uuid[]), CAST(:feed_types AS text[]), CAST(:envelopes AS text[]),
+            CAST(:snapshot_ids AS uuid[])
         ) WITH ORDINALITY AS given
-            (event_id, topic, source, subject, sequence, type, time, actor_id, feed_type, envelope, place)
+            (event_id, topic, source, subject, sequence, type, time, actor_id, feed_type, envelope, snapshot_id, place)
     ),
     chained AS (
         SELECT event.*, audit_chain_v1(
@@ -104,27 +115,13 @@ _APPEND = text(
     ),
     appended AS (
         INSERT INTO audit_log (position, event_id, topic, source, subject, sequence, type, time, actor_id, feed_type,
-                               recorded_at, envelope, previous_hash, hash)
+                               recorded_at, envelope, snapshot_id, previous_hash, hash)
         SELECT position, event_id, topic, source, subject, sequence, type, time, actor_id, feed_type, recorded_at,
-               envelope, lag(hash, 1, CAST(:last_hash AS bytea)) OVER (ORDER BY position), hash
+               envelope, snapshot_id, lag(hash, 1, CAST(:last_hash AS bytea)) OVER (ORDER BY position), hash
         FROM chained
         RETURNING position, hash
     )
     SELECT position, hash FROM appended ORDER BY position DESC LIMIT 1
-    """
-)
-
-# A row of the feed is made from the audit log alone, so that the feed can be made again from it.
-_SHOW = text(
-    """
-    INSERT INTO activity_events (id, event_type, signal_id, user_id, payload, created_at, position, source, subject,
-                                 sequence, type, summary, correlation_id)
-    SELECT event_id, CAST(feed_type AS activity_event_type),
-           CASE WHEN topic = ANY(CAST(:signal_topics AS text[])) THEN subject END,
-           actor_id, envelope -> 'data', time, :feed_position + row_number() OVER (ORDER BY position), source, subject,
-           sequence, type, envelope ->> 'summary', envelope ->> 'correlationid'
-    FROM audit_log
-    WHERE position > :after AND position <= :up_to AND feed_type = ANY(CAST(:feed_types AS text[]))
     """
 )
 
@@ -151,6 +148,12 @@ async def last_sequences(session: AsyncSession, subjects: Collection[Subject]) -
     """The highest sequence in the log of each subject that is there."""
     result = await session.execute(_LAST, _columns(subjects))
     return {Subject(source, subject): last for source, subject, last in result}
+
+
+async def known_snapshots(session: AsyncSession, rows: Collection[AuditRow]) -> set[UUID]:
+    """The ids of those snapshots that are in the log."""
+    more = {"sequences": [row.sequence for row in rows], "event_ids": [row.event_id for row in rows]}
+    return set((await session.execute(_SNAPSHOTS, _columns([row.subject for row in rows]) | more)).scalars())
 
 
 async def open_gaps(session: AsyncSession, subjects: Collection[Subject]) -> dict[Subject, list[Gap]]:
@@ -180,7 +183,10 @@ async def change_gaps(
 
 
 async def append(session: AsyncSession, head: Head, rows: Sequence[AuditRow]) -> None:
-    """Add rows at the end of the log, those with a known feed type to the feed, and move the head, which is locked."""
+    """Add rows at the end of the log, those with a known feed type to the feed, and move the head, which is locked.
+
+    All that is known of assignments follows here, too: one transaction has the event and what it changes.
+    """
     end = await session.execute(
         _APPEND,
         {
@@ -196,21 +202,13 @@ async def append(session: AsyncSession, head: Head, rows: Sequence[AuditRow]) ->
             "actor_ids": [row.actor_id for row in rows],
             "feed_types": [row.feed_type for row in rows],
             "envelopes": [row.envelope for row in rows],
+            "snapshot_ids": [row.event_id if row.is_snapshot else UUID(NO_SNAPSHOT) for row in rows],
         },
     )
     position, last_hash = end.one()
-    shown = sum(row.feed_type in FEED_TYPES for row in rows)
-    if shown:
-        await session.execute(
-            _SHOW,
-            {
-                "after": head.audit_position,
-                "up_to": position,
-                "feed_position": head.feed_position,
-                "feed_types": FEED_TYPES,
-                "signal_topics": SIGNAL_TOPICS,
-            },
-        )
+    shown = await feed.show(session, head.audit_position, position, head.feed_position)
+    if any(row.topic == COMPASS_WORKFLOW.name for row in rows):
+        await repository_assignments.learn(session, head.audit_position, position)
     await session.execute(_MOVE_HEAD, {"audit_position": position, "shown": shown, "last_hash": last_hash})
 
 

@@ -23,6 +23,7 @@ class FeedFilters:
     user_id: UUID | None = None
     since: datetime | None = None
     until: datetime | None = None
+    group_id: UUID | None = None
 
     @property
     def none(self) -> bool:
@@ -32,9 +33,11 @@ class FeedFilters:
 
 def conditions(columns: Columns, filters: FeedFilters) -> list[ColumnElement[bool]]:
     """The filters as conditions on a table, or something with the columns of a table, of events."""
-    found = []
+    found: list[ColumnElement[bool]] = []
     if filters.signal_id is not None:
         found.append(columns.signal_id == filters.signal_id)
+    if filters.group_id is not None:
+        found.append(columns.group_id == filters.group_id)
     if filters.event_types:
         found.append(columns.event_type.in_(filters.event_types))
     if filters.user_id is not None:

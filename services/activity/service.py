@@ -3,17 +3,22 @@
 Only the envelope is read. A new event type, of whatever producer, needs no change here.
 """
 
+import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 from typing import Final
 
+from fastapi import FastAPI
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.activity import repository_audit as audit
-from services.activity.repository_audit import FEED_TYPES, AuditRow
+from services.activity import repository_groups as groups
+from services.activity.repository_audit import AuditRow
+from services.activity.repository_groups import FEED_TYPES
 from services.activity.sequences import Received, Subject
+from shared.db import SessionMaker
 from shared.events import envelope
 from shared.events.decoding import RejectedMessageError, decode_object
 from shared.inbox import Message
@@ -22,21 +27,23 @@ from shared.telemetry import logger
 AUDITED: Final = Counter("compass_activity_audited_total", "Events added to the audit log.", ("topic",))
 DUPLICATES: Final = Counter("compass_activity_duplicates_total", "Events that the audit log already had.", ("topic",))
 SNAPSHOTS: Final = Counter(
-    "compass_activity_snapshots_total", "Snapshots passed over: they repeat what events have told.", ("topic",)
+    "compass_activity_snapshots_total", "Snapshots that came: they repeat what events have told.", ("topic",)
 )
 UNKNOWN_FEED_TYPES: Final = Counter(
     "compass_activity_unknown_feed_types_total", "Events audited but not shown: their feed type is unknown here."
 )
 
-_SNAPSHOT: Final = re.compile(r".+\.snapshot\.v\d+")
+_SNAPSHOT: Final = re.compile(r".+\.snapshot\.v[0-9]+")
 _LONGEST_NAME: Final = 255
+_GROUPED_AT_ONCE: Final = 2000
+_LOOK_SECONDS: Final = 5.0
 
 
-def read(message: Message) -> AuditRow | None:
-    """What is recorded of a message; None for a snapshot.
+def read(message: Message) -> AuditRow:
+    """What is recorded of a message.
 
     A snapshot repeats a subject's state under the sequence of its last event, for consumers that came late. It is
-    nothing that happened, so the log of what happened does not have it.
+    recorded as what it is; the feed does not show it, whatever feed type it has.
 
     Raises:
         RejectedMessageError: for a message that is no event, or one that PostgreSQL could not store.
@@ -52,9 +59,9 @@ def read(message: Message) -> AuditRow | None:
         event.time.astimezone(UTC)
     except OverflowError:
         raise RejectedMessageError("invalid_field", "`time` lies outside of the years 1 to 9999 of UTC.") from None
-    if _SNAPSHOT.fullmatch(event.type):
+    is_snapshot = _SNAPSHOT.fullmatch(event.type) is not None
+    if is_snapshot:
         SNAPSHOTS.labels(message.topic).inc()
-        return None
     return AuditRow(
         event_id=event.id,
         topic=message.topic,
@@ -63,8 +70,9 @@ def read(message: Message) -> AuditRow | None:
         type=event.type,
         time=event.time,
         actor_id=event.actorid,
-        feed_type=event.feedtype,
+        feed_type=None if is_snapshot else event.feedtype,
         envelope=(message.value or b"").decode(),
+        is_snapshot=is_snapshot,
     )
 
 
@@ -84,6 +92,20 @@ async def record(session: AsyncSession, rows: Sequence[AuditRow]) -> None:
 
 async def _take(session: AsyncSession, rows: Sequence[AuditRow]) -> list[AuditRow]:
     """The rows that are new, after storing what gaps they open and close."""
+    fresh = await _new_snapshots(session, [row for row in rows if row.is_snapshot])
+    events = [row for row in rows if not row.is_snapshot]
+    return fresh + (await _new_events(session, events) if events else [])
+
+
+async def _new_snapshots(session: AsyncSession, rows: Sequence[AuditRow]) -> list[AuditRow]:
+    """Snapshots that came for the first time. They count as no sequence: they open no gap and close none."""
+    if not rows:
+        return []
+    known = await audit.known_snapshots(session, rows)
+    return [row for row in {row.event_id: row for row in rows}.values() if row.event_id not in known]
+
+
+async def _new_events(session: AsyncSession, rows: Sequence[AuditRow]) -> list[AuditRow]:
     subjects = {row.subject for row in rows}
     last = await audit.last_sequences(session, subjects)
     # Only a number below the last one can fall into a gap, so that events in order never ask for gaps.
@@ -93,6 +115,22 @@ async def _take(session: AsyncSession, rows: Sequence[AuditRow]) -> list[AuditRo
     fresh = [row for row in rows if received[row.subject].take(row.sequence)]
     await audit.change_gaps(session, gaps, {subject: state.gaps for subject, state in received.items()})
     return fresh
+
+
+async def group_older_events(app: FastAPI) -> None:
+    """Group what the feed had before there were groups, the newest first; runs as long as the service.
+
+    Instances of before, which an upgrade leaves running for a while, add such events too.
+    """
+    session_maker: SessionMaker = app.state.session_maker
+    while True:
+        async with session_maker() as session, session.begin():
+            last = await groups.last_ungrouped(session)
+            if last is not None:
+                await audit.lock_head(session)
+                await groups.group_older(session, last - _GROUPED_AT_ONCE, last)
+        if last is None:
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _count(rows: Sequence[AuditRow], fresh: Sequence[AuditRow]) -> None:

@@ -61,10 +61,12 @@ async def test_an_event_as_a_person_reads_it(service: ServiceUnderTest) -> None:
             "event_type": "comment",
             "signal_id": sent["subject"],
             "user": {"id": sent["actorid"], "name": "Nursing Leadership"},
+            "signal": sent["data"]["label"],
             "summary": sent["summary"],
             "payload": sent["data"],
             "created_at": "2026-07-02T09:00:00Z",
             "read": False,
+            "group": None,
         }
     ]
     assert {name: value for name, value in page.items() if name != "events"} == {
@@ -163,7 +165,7 @@ async def test_filters_hold_together_page_by_page_and_in_the_count(
 async def test_many_unread_events_are_searched_in_the_feeds_order(
     service: ServiceUnderTest, mixed: dict[str, UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.activity.repository._FEW_ABOVE_WATERMARK", 0)
+    monkeypatch.setattr("services.activity.repository.FEW_ABOVE_WATERMARK", 0)
     ids = [entry["id"] for entry in (await get(service, "?event_type=comment"))["events"]]
     async with service.client("viewer") as client:
         await client.post("/api/feed/mark-read", json={"ids": ids})
@@ -173,7 +175,7 @@ async def test_many_unread_events_are_searched_in_the_feeds_order(
 
 
 async def test_the_count_stops_at_its_cap(service: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("repository", "endpoints"):
+    for module in ("repository", "repository_folded", "service_feed"):
         monkeypatch.setattr(f"services.activity.{module}.COUNT_CAP", 3)
     await service.consume("activity.signals", *messages(*(event(n) for n in range(5))))
     for query in ("", "?event_type=new_signal", "?unread=true", "?unread=true&event_type=new_signal"):

@@ -55,10 +55,33 @@ async def test_every_event_is_audited_and_shown_if_it_has_a_feed_type(
 
 
 @pytest.mark.parametrize("kind", SNAPSHOTS, ids=lambda kind: kind.name)
-async def test_a_snapshot_is_nothing_that_happened(service: ServiceUnderTest, kind: EventType) -> None:
-    await service.consume(GROUPS[kind.topic.name], message(kind.topic, example(kind.name)))
-    assert await audit(service) == []
+async def test_a_snapshot_is_audited_and_is_no_event(service: ServiceUnderTest, kind: EventType) -> None:
+    sent = example(kind.name) | {"sequence": 2}
+    group = GROUPS[kind.topic.name]
+
+    def told(sequence: int) -> dict[str, Any]:
+        return event(subject=sent["subject"], source=sent["source"], sequence=sequence, feedtype=None)
+
+    await service.consume(group, message(kind.topic, sent))
+    # Before its event has come, beside it, twice in one batch and again: it opens no gap and takes no event's place.
+    await service.consume(group, message(kind.topic, sent), message(kind.topic, sent), message(kind.topic, told(1)))
+    await service.consume(group, message(kind.topic, told(2)), message(kind.topic, told(3)), message(kind.topic, sent))
+    rows = await audit(service)
+    assert [(row["type"], row["sequence"]) for row in rows] == [
+        (kind.name, 2),
+        *(("compass.signal.detected.v1", sequence) for sequence in (1, 2, 3)),
+    ]
+    assert rows[0]["envelope"] == sent
+    assert await service.rows("SELECT 1 FROM sequence_gaps") == []
+    assert await shown(service) == []
     assert await service.dead_letters() == []
+
+
+async def test_a_snapshot_with_a_feed_type_is_not_shown(service: ServiceUnderTest) -> None:
+    sent = event(type="compass.signal.snapshot.v1")
+    await service.consume("activity.signals", *messages(sent))
+    assert await shown(service) == []
+    assert await service.rows("SELECT 1 FROM feed_groups") == []
 
 
 async def test_an_event_type_that_nobody_knew_is_stored_audited_and_shown(service: ServiceUnderTest) -> None:
