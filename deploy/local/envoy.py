@@ -2,10 +2,14 @@
 
 import importlib.util
 import json
+import logging
+import os
 from pathlib import Path
 
 import httpx
 
+from deploy.gateway.drain import ADMIN_PATH_LIMIT, drain
+from deploy.gateway.settings import GatewaySettings
 from deploy.local import ports
 from deploy.local.errors import StackError, missing_wheel
 from deploy.local.processes import Command, ManagedProcess, poll_until
@@ -13,6 +17,8 @@ from deploy.local.settings import LocalSettings
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 class EmbeddedEnvoy:
@@ -23,6 +29,7 @@ class EmbeddedEnvoy:
     def __init__(self, settings: LocalSettings) -> None:
         self._settings = settings
         self._configuration = settings.local_dir / "gateway" / "envoy.json"
+        self._admin = _admin_socket(settings.local_dir / "gateway" / "admin.sock")
         self.process = ManagedProcess(
             self.name,
             Command(
@@ -48,7 +55,10 @@ class EmbeddedEnvoy:
         from deploy.gateway.envoy import render_local  # Only who runs a gateway needs its route table.
 
         self._configuration.parent.mkdir(parents=True, exist_ok=True)
-        self._configuration.write_text(json.dumps(render_local(self._settings), indent=1))
+        self._configuration.write_text(json.dumps(render_local(self._settings, self._admin), indent=1))
+        if self._admin is not None:
+            # A gateway that was killed leaves its socket behind.
+            self._admin.unlink(missing_ok=True)
         self.process.start()
         poll_until(lambda: self._answers() or not self.process.is_running, _START_SECONDS)
         if not self.process.is_running or not self._answers():
@@ -59,7 +69,12 @@ class EmbeddedEnvoy:
             )
 
     def stop(self) -> None:
-        """End it; requests in flight are cut off."""
+        """End it: requests in flight finish first, as far as `drain_seconds` let them; streams are cut off."""
+        if self._admin is not None and self.process.is_running:
+            try:
+                drain(self._admin, GatewaySettings().drain_seconds)
+            except httpx.HTTPError as error:
+                _log.warning("the gateway could not be drained: %r", error)
         self.process.stop()
 
     def kill(self) -> None:
@@ -72,6 +87,11 @@ class EmbeddedEnvoy:
         except httpx.TransportError:
             return False
         return True
+
+
+def _admin_socket(path: Path) -> Path | None:
+    """Where the administration listens; None below a folder whose name is too long for a socket."""
+    return path if len(os.fsencode(path)) <= ADMIN_PATH_LIMIT else None
 
 
 def _executable() -> Path:
