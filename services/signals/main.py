@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from services.signals import (
     endpoints,
+    endpoints_dead_letters,
     endpoints_details,
     endpoints_drilldown,
     endpoints_insights,
@@ -31,6 +32,7 @@ def create(settings: SignalsSettings) -> FastAPI:
             endpoints_drilldown.router,
             endpoints_insights.router,
             endpoints_metrics.router,
+            endpoints_dead_letters.router,
         ],
         subscriptions=[
             engine_signals(settings),

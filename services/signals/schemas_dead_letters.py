@@ -1,0 +1,193 @@
+"""What the API of dead letters takes and answers."""
+
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from services.signals.schemas import Request
+from shared.dead_letters_reading import DeadLetter, DeadLetterFilters, WholeDeadLetter, readable
+from shared.dead_letters_replay import MOST_AT_ONCE
+from shared.moments import Moment
+from shared.pagination import Cursor, Limit
+from shared.text import StorableText
+
+_Name = Annotated[StorableText, StringConstraints(min_length=1, max_length=249)]
+_Names = Annotated[list[_Name], Field(max_length=100)]
+
+
+class DeadLetterQuery(BaseModel):
+    """Filters and page of the list. A filter given several times matches any of its values."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    topic: _Names = Field([], description="Where the message stood.")
+    code: _Names = Field([], description="The reason: `invalid_field`, `future_version` and others.")
+    consumer_group: _Names = Field([], description="Who rejected it.")
+    rejected_from: Moment | None = Field(None, alias="from", description="Rejected at this time or later.")
+    rejected_to: Moment | None = Field(None, alias="to", description="Rejected before this time.")
+    replayed: bool | None = Field(None, description="True: only those that were replayed; false: only the others.")
+    limit: Limit = 25
+    cursor: Cursor = None
+
+    def filters(self) -> DeadLetterFilters:
+        """The filters as the shared part takes them."""
+        return DeadLetterFilters(
+            self.topic, self.code, self.consumer_group, self.rejected_from, self.rejected_to, self.replayed
+        )
+
+
+class DeadLetterItem(BaseModel):
+    """A message that could not be processed, and why."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0d0c5f0e-2a9b-5d51-8d6c-3d1d2f1f7a11",
+                    "consumer_group": "signals.ingest",
+                    "topic": "engine.signals.v1",
+                    "partition": 3,
+                    "offset": 51234,
+                    "code": "invalid_field",
+                    "detail": "Object missing required field `metric_value`.",
+                    "appended_at": "2026-07-02T08:59:59.120000Z",
+                    "rejected_at": "2026-07-02T09:00:00Z",
+                    "replayed_at": None,
+                    "size": 1380,
+                }
+            ]
+        }
+    )
+
+    id: UUID
+    consumer_group: str = Field(description="Who rejected it.")
+    topic: str
+    partition: int
+    offset: int
+    code: str = Field(description="A stable word to filter by.")
+    detail: str = Field(description="The reason in one sentence.")
+    appended_at: AwareDatetime = Field(description="When the broker took the message.")
+    rejected_at: AwareDatetime
+    replayed_at: AwareDatetime | None = Field(description="Null while nobody has replayed it.")
+    size: int = Field(description="Bytes of the message's value.")
+
+    @classmethod
+    def of(cls, letter: DeadLetter) -> Self:
+        """A dead letter as the API shows it."""
+        return cls(**{name: getattr(letter, name) for name in cls.model_fields})
+
+
+class DeadLetterPage(BaseModel):
+    """Dead letters, latest first."""
+
+    dead_letters: list[DeadLetterItem]
+    cursor: str | None = Field(description="For the next page; null on the last.")
+    has_more: bool
+
+
+class Content(BaseModel):
+    """Bytes: as text where they are UTF-8."""
+
+    encoding: Literal["utf-8", "base64"]
+    text: str
+
+    @classmethod
+    def of(cls, content: bytes | None) -> Self | None:
+        """Bytes as the API shows them; None for none."""
+        found = readable(content)
+        return None if found is None else cls.model_validate({"encoding": found[0], "text": found[1]})
+
+
+class HeaderView(BaseModel):
+    """A header of the message."""
+
+    name: str
+    value: Content | None
+
+
+class DeadLetterDetail(DeadLetterItem):
+    """A dead letter with the message as it came."""
+
+    key: Content | None
+    value: Content | None
+    headers: list[HeaderView]
+
+    @classmethod
+    def whole(cls, letter: WholeDeadLetter) -> Self:
+        """A dead letter as the API shows it."""
+        return cls(
+            **DeadLetterItem.of(letter).model_dump(),
+            key=Content.of(letter.key),
+            value=Content.of(letter.value),
+            headers=[HeaderView(name=name, value=Content.of(value)) for name, value in letter.headers],
+        )
+
+
+class ReplayRequest(Request):
+    """Which dead letters to replay: by ids, or by any of the other fields, all of which must match."""
+
+    model_config = ConfigDict(
+        populate_by_name=True,
+        json_schema_extra={
+            "examples": [
+                {"ids": ["0d0c5f0e-2a9b-5d51-8d6c-3d1d2f1f7a11"]},
+                {"code": "future_version", "from": "2026-07-01T00:00:00Z"},
+            ]
+        },
+    )
+
+    ids: Annotated[list[Annotated[UUID, Field(strict=False)]], Field(min_length=1, max_length=MOST_AT_ONCE)] | None = (
+        None
+    )
+    topic: _Name | None = Field(None, description="Where the messages stood.")
+    code: _Name | None = Field(None, description="The reason.")
+    consumer_group: _Name | None = Field(None, description="Who rejected them.")
+    rejected_from: Annotated[Moment | None, Field(alias="from", description="Rejected at this time or later.")] = None
+    rejected_to: Annotated[Moment | None, Field(alias="to", description="Rejected before this time.")] = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        by = (self.topic, self.code, self.consumer_group, self.rejected_from, self.rejected_to)
+        if (self.ids is None) == all(value is None for value in by):
+            raise ValueError("name either ids or what to replay by: topic, code, consumer_group, from, to")
+        return self
+
+    def filters(self) -> DeadLetterFilters:
+        """What to replay by, where it is not ids."""
+        return DeadLetterFilters(
+            [self.topic] if self.topic is not None else (),
+            [self.code] if self.code is not None else (),
+            [self.consumer_group] if self.consumer_group is not None else (),
+            self.rejected_from,
+            self.rejected_to,
+        )
+
+
+class ReplayedView(BaseModel):
+    """A dead letter whose message is on its way again."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    consumer_group: str
+    topic: str
+    partition: int
+    offset: int
+
+
+class RefusedView(BaseModel):
+    """A dead letter whose message cannot be put on its topic again."""
+
+    id: UUID
+    detail: str
+
+
+class ReplayView(BaseModel):
+    """What a replay came to."""
+
+    replayed: list[ReplayedView] = Field(description="In the order in which the messages are sent.")
+    already_replayed: list[UUID] = Field(description="Of the ids: replayed before, and left alone.")
+    unknown: list[UUID] = Field(description="Of the ids: there is no such dead letter.")
+    refused: list[RefusedView] = Field(description="Of the ids: cannot be put on its topic again.")
+    has_more: bool = Field(description="More match: the same request, with another Idempotency-Key, replays them.")
