@@ -1,6 +1,7 @@
 """What this service hears of signals and users, from Kafka."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -8,12 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.workflow import repository_copies, repository_interventions, service_detections
 from services.workflow.service_detections import Sighting
+from services.workflow.settings import DueSettings, WorkflowSettings
 from shared.dead_letters import Rejection
 from shared.events import auth, envelope, signals
 from shared.events.auth import UserState
 from shared.events.decoding import RejectedMessageError
 from shared.events.signals import MetricChanged
 from shared.events.topics import COMPASS_AUTH, COMPASS_SIGNALS
+from shared.events.vocabulary import ActivityEventType
 from shared.inbox import Message
 from shared.kafka import Subscription
 
@@ -34,8 +37,8 @@ _USER_EVENTS: Final = {
 }
 
 
-async def hear_of_signals(session: AsyncSession, messages: Sequence[Message]) -> list[Rejection]:
-    """Keep the copies of signals and metrics, and let assignments follow to newer detections."""
+async def hear_of_signals(session: AsyncSession, messages: Sequence[Message], due: DueSettings) -> list[Rejection]:
+    """Keep the copies of signals and metrics, let assignments follow to newer detections, and rules assign new ones."""
     sightings: list[Sighting] = []
     metrics: dict[str, tuple[int, MetricChanged]] = {}
     rejections = []
@@ -51,7 +54,7 @@ async def hear_of_signals(session: AsyncSession, messages: Sequence[Message]) ->
             metrics[heard[1].metric_id] = heard
     if metrics:
         await repository_interventions.store_metrics(session, metrics.values())
-    await service_detections.observe(session, sightings)
+    await service_detections.observe(session, sightings, due)
     return rejections
 
 
@@ -87,7 +90,13 @@ def _read_signal(message: Message) -> Sighting | tuple[int, MetricChanged] | Non
         was_current = True
     else:
         was_current = signal.is_current and contract is not signals.SIGNAL_RECORDED
-    return Sighting(signal, event.sequence, was_current)
+    return Sighting(
+        signal,
+        event.sequence,
+        was_current,
+        is_snapshot=contract is signals.SIGNAL_SNAPSHOT,
+        is_regression=event.feedtype == ActivityEventType.REGRESSION,
+    )
 
 
 def _read_user(message: Message) -> tuple[int, UserState] | None:
@@ -97,7 +106,9 @@ def _read_user(message: Message) -> tuple[int, UserState] | None:
     return event.sequence, event.data_as(auth.UserChanged).user
 
 
-SUBSCRIPTIONS: Final = (
-    Subscription(COMPASS_SIGNALS, "workflow.signals", hear_of_signals),
-    Subscription(COMPASS_AUTH, "workflow.users", hear_of_users),
-)
+def subscriptions(settings: WorkflowSettings) -> tuple[Subscription, ...]:
+    """What this service hears."""
+    return (
+        Subscription(COMPASS_SIGNALS, "workflow.signals", partial(hear_of_signals, due=settings.due)),
+        Subscription(COMPASS_AUTH, "workflow.users", hear_of_users),
+    )

@@ -2,8 +2,14 @@
 
 from fastapi import FastAPI
 
-from services.workflow import endpoints, endpoints_assignments, endpoints_comments, endpoints_interventions
-from services.workflow.consumers import SUBSCRIPTIONS
+from services.workflow import (
+    endpoints,
+    endpoints_assignments,
+    endpoints_comments,
+    endpoints_interventions,
+    endpoints_rules,
+)
+from services.workflow.consumers import subscriptions
 from services.workflow.service_outcomes import measure_outcomes
 from services.workflow.settings import WorkflowSettings
 from shared.access import access_subscription
@@ -21,8 +27,9 @@ def create(settings: WorkflowSettings) -> FastAPI:
             endpoints_assignments.router,
             endpoints_comments.router,
             endpoints_interventions.router,
+            endpoints_rules.router,
         ],
-        subscriptions=[*SUBSCRIPTIONS, access_subscription("workflow")],
+        subscriptions=[*subscriptions(settings), access_subscription("workflow")],
         workers=[measure_outcomes],
     )
 

@@ -166,6 +166,8 @@ class AssignmentView(BaseModel):
                     "assigner_id": "708e4281-22af-45fb-ac97-90677cd57f58",
                     "assigner": {"id": "708e4281-22af-45fb-ac97-90677cd57f58", "name": "Clinical Leadership"},
                     "role_type": "nursing_leadership",
+                    "rule_id": None,
+                    "rule_version": None,
                     "notes": "Please look at the evening shift.",
                     "resolution_notes": None,
                     "resolution_reason": None,
@@ -202,6 +204,8 @@ class AssignmentView(BaseModel):
     assigner_id: UUID | None
     assigner: PersonView | None
     role_type: RoleType | None
+    rule_id: Annotated[UUID | None, Field(description="The ownership rule that assigned it, if one did.")]
+    rule_version: int | None
     notes: str | None
     resolution_notes: str | None
     resolution_reason: ResolutionReason | None
@@ -315,6 +319,8 @@ class TransitionView(BaseModel):
     notes: str | None
     resolution_notes: str | None
     resolution_reason: ResolutionReason | None
+    rule_id: Annotated[UUID | None, Field(description="The ownership rule that assigned it, if one did.")]
+    rule_version: int | None
     assignment_id: UUID
     signal_id: Annotated[UUID, Field(description="The detection at which it happened.")]
     previous_signal_id: Annotated[

@@ -1,10 +1,10 @@
-"""What a detection means for the work on its entity: carried over, reopened, or nothing.
+"""What a detection means for the work on its entity: carried over, reopened, assigned by a rule, or nothing.
 
 The order of arrival decides nothing. An entity's current detection here is the latest by `detected_at`; its open
 assignment always stands at the current one. So a detection that comes late, again, or after a newer one moves nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -12,9 +12,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.workflow import repository, repository_copies, service_events
+from services.workflow import repository, repository_copies, service_events, service_ownership
 from services.workflow.models import Assignment, AssignmentTransition, KnownSignal, TransitionKind
 from services.workflow.repository_copies import Standing
+from services.workflow.service_views import people_of
+from services.workflow.settings import DueSettings
 from shared import outbox
 from shared.events.signals import SignalState
 from shared.events.vocabulary import AssignmentStatus
@@ -31,12 +33,18 @@ class Sighting(NamedTuple):
     signal: SignalState
     sequence: int
     was_current: bool
+    is_snapshot: bool = False
+    is_regression: bool = False
 
 
-class _Promotion(NamedTuple):
-    superseded: UUID
+class _Arrival(NamedTuple):
+    """A detection that has become its entity's current one, and which one it took that place from, if any."""
+
+    superseded: UUID | None
     current: UUID
     entity_id: UUID
+    is_snapshot: bool
+    is_regression: bool
 
 
 @dataclass(slots=True)
@@ -47,7 +55,7 @@ class _Changes:
     current: dict[UUID, Standing]
     news: dict[UUID, SignalState] = field(default_factory=dict)
     touched: set[UUID] = field(default_factory=set)
-    promotions: list[_Promotion] = field(default_factory=list)
+    arrivals: list[_Arrival] = field(default_factory=list)
 
     def take(self, sighting: Sighting) -> None:
         signal = sighting.signal
@@ -66,9 +74,17 @@ class _Changes:
         if present is not None and standing.was_current and signal.detected_at > present.detected_at:
             self._put(present._replace(is_current=False))
             standing = standing._replace(is_current=True)
-            self.promotions.append(_Promotion(present.signal_id, signal.signal_id, signal.entity_id))
+            self._arrive(sighting, present.signal_id)
+        elif present is None and standing.was_current:
+            self._arrive(sighting, None)
         if standing != known:
             self._put(standing)
+
+    def _arrive(self, sighting: Sighting, superseded: UUID | None) -> None:
+        signal = sighting.signal
+        self.arrivals.append(
+            _Arrival(superseded, signal.signal_id, signal.entity_id, sighting.is_snapshot, sighting.is_regression)
+        )
 
     def _put(self, standing: Standing) -> None:
         self.standings[standing.signal_id] = standing
@@ -77,7 +93,7 @@ class _Changes:
             self.current[standing.entity_id] = standing
 
 
-async def observe(session: AsyncSession, sightings: Sequence[Sighting]) -> None:
+async def observe(session: AsyncSession, sightings: Sequence[Sighting], due: DueSettings) -> None:
     """Take in what was heard of detections, in this order, with all that follows for assignments."""
     if not sightings:
         return
@@ -87,13 +103,13 @@ async def observe(session: AsyncSession, sightings: Sequence[Sighting]) -> None:
     for sighting in sightings:
         changes.take(sighting)
     await _store(session, changes)
-    if changes.promotions:
-        await _follow(session, changes.promotions)
+    if changes.arrivals:
+        await _follow(session, changes.arrivals, due)
 
 
 async def _store(session: AsyncSession, changes: _Changes) -> None:
     touched = [changes.standings[signal_id] for signal_id in sorted(changes.touched)]
-    if changes.promotions:
+    if any(arrival.superseded for arrival in changes.arrivals):
         await repository_copies.demote(session, [standing.signal_id for standing in touched if not standing.is_current])
     if changes.news:
         heard = [(changes.news[signal_id], changes.standings[signal_id]) for signal_id in sorted(changes.news)]
@@ -102,42 +118,43 @@ async def _store(session: AsyncSession, changes: _Changes) -> None:
         await repository_copies.set_standing(session, old)
 
 
-async def _follow(session: AsyncSession, promotions: Sequence[_Promotion]) -> None:
-    """Let the work of each entity follow to its newer detections, one after the other."""
-    assignments = await repository.lock_assignments(session, {promotion.entity_id for promotion in promotions})
-    if not assignments:
+@dataclass(slots=True)
+class _Followed:
+    """What a batch has to write and to tell of assignments, in order."""
+
+    rows: list[Assignment | AssignmentTransition] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+
+async def _follow(session: AsyncSession, arrivals: Sequence[_Arrival], due: DueSettings) -> None:
+    """Let the work of each entity follow to its newer detections, one after the other, and rules assign what is new."""
+    superseding = {arrival.entity_id for arrival in arrivals if arrival.superseded}
+    assignments = await repository.lock_assignments(session, superseding) if superseding else []
+    ownership = await service_ownership.load(session, due)
+    if not assignments and not ownership.rules:
         return
     at = {assignment.signal_id: assignment for assignment in assignments}
-    people = {
-        user_id
-        for assignment in assignments
-        for user_id in (assignment.assignee_id, assignment.assigner_id, assignment.resolved_by)
-        if user_id
-    }
-    names = await repository.names_of(session, people)
-    signals = await repository_copies.signals(session, {promotion.current for promotion in promotions})
-    events: list[Event] = []
-    transitions: list[AssignmentTransition] = []
-    for promotion in promotions:
-        signal = signals[promotion.current]
-        assignment = at.get(promotion.superseded)
-        if assignment is None:
+    names = {**await repository.names_of(session, people_of(assignments)), **ownership.names}
+    signals = await repository_copies.signals(session, {arrival.current for arrival in arrivals})
+    followed = _Followed(rows=list(assignments))
+    for arrival in arrivals:
+        signal = signals[arrival.current]
+        left = at.get(arrival.superseded) if arrival.superseded else None
+        if left is not None and left.status is not AssignmentStatus.CLOSED:
+            at[signal.signal_id] = at.pop(left.signal_id)
+            _carry_over(followed, left, signal, names)
             continue
-        if assignment.status is AssignmentStatus.CLOSED:
-            closed_at = assignment.closed_at or assignment.updated_at
-            events.append(service_events.reopened(signal, assignment.signal_id, closed_at))
-        else:
-            at[signal.signal_id] = at.pop(promotion.superseded)
-            event, transition = _carry_over(assignment, signal, names)
-            events.append(event)
-            transitions.append(transition)
-    await repository.store(session, *assignments, *transitions)
-    await outbox.publish(session, *events)
+        if left is not None:
+            followed.events.append(service_events.reopened(signal, left.signal_id, left.closed_at or left.updated_at))
+        if not arrival.is_snapshot and (made := ownership.assign(signal)) is not None:
+            at[signal.signal_id] = made.assignment
+            followed.rows += [made.assignment, made.line]
+            followed.events.append(made.event)
+    await repository.store(session, *followed.rows)
+    await outbox.publish(session, *followed.events)
 
 
-def _carry_over(
-    assignment: Assignment, signal: KnownSignal, names: dict[UUID, str]
-) -> tuple[Event, AssignmentTransition]:
+def _carry_over(followed: _Followed, assignment: Assignment, signal: KnownSignal, names: Mapping[UUID, str]) -> None:
     """The same row takes the new signal; status, people, timestamps and due date stay."""
     before = service_events.state(assignment, names)
     assignment.signal_id = signal.signal_id
@@ -156,4 +173,5 @@ def _carry_over(
         assignee_name=after.assignee.name if after.assignee else None,
         created_at=assignment.updated_at,
     )
-    return service_events.carried_over(signal, before, after), transition
+    followed.rows.append(transition)
+    followed.events.append(service_events.carried_over(signal, before, after))

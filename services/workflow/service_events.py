@@ -71,7 +71,7 @@ def assigned(
             label=label(signal),
             reason=reason,
             previous_assignee=before.assignee,
-            changed=_changed(before, after),
+            changed=changed_fields(before, after),
         ),
     )
 
@@ -91,7 +91,7 @@ def carried_over(signal: KnownSignal, before: AssignmentState, after: Assignment
             reason=AssignmentReason.CARRIED_OVER,
             previous_assignee=before.assignee,
             superseded_signal_id=before.signal_id,
-            changed=_changed(before, after),
+            changed=changed_fields(before, after),
         ),
     )
 
@@ -115,7 +115,7 @@ def moved(signal: KnownSignal, before: AssignmentState, after: AssignmentState, 
             from_status=before.status,
             to_status=after.status,
             notes=notes,
-            changed=_changed(before, after),
+            changed=changed_fields(before, after),
         ),
     )
 
@@ -168,7 +168,8 @@ def label(signal: KnownSignal) -> contracts.SignalLabel:
     )
 
 
-def _changed(before: AssignmentState, after: AssignmentState) -> list[str]:
+def changed_fields(before: AssignmentState, after: AssignmentState) -> list[str]:
+    """The names of what differs."""
     fields = (field.name for field in msgspec.structs.fields(AssignmentState))
     return [name for name in fields if getattr(before, name) != getattr(after, name)]
 

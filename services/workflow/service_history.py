@@ -33,6 +33,8 @@ def _line(line: AssignmentTransition) -> TransitionView:
         notes=line.notes,
         resolution_notes=line.resolution_notes,
         resolution_reason=line.resolution_reason,
+        rule_id=line.rule_id,
+        rule_version=line.rule_version,
         assignment_id=line.assignment_id,
         signal_id=line.signal_id,
         previous_signal_id=line.previous_signal_id,

@@ -86,6 +86,8 @@ def view(user: User, work: Work, names: Mapping[UUID, str], closed: Sequence[rep
         assigner_id=shown.assigner_id,
         assigner=_person(shown.assigner_id, names),
         role_type=shown.role_type,
+        rule_id=shown.rule_id,
+        rule_version=shown.rule_version,
         notes=shown.notes,
         resolution_notes=shown.resolution_notes,
         resolution_reason=shown.resolution_reason,

@@ -89,8 +89,10 @@ def _change_rules() -> None:
     op.alter_column("ownership_rules", "updated_by", nullable=False)
     for name in LISTS:
         comment = "Names or ids." if name == "facilities" else None
-        column = sa.Column(name, TEXTS, nullable=False, server_default=sa.text("'{}'"), comment=comment)
-        op.add_column("ownership_rules", column)
+        op.add_column(
+            "ownership_rules",
+            sa.Column(name, TEXTS, nullable=False, server_default=sa.text("'{}'"), comment=comment),
+        )
     for name, _ in SINGLE_VALUES:
         op.drop_column("ownership_rules", name)
     op.alter_column("ownership_rules", "position", comment="1..N among the rules that are not deleted.")
