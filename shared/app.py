@@ -20,6 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared import auth, errors, telemetry
+from shared.abandonment import EndsWithItsClient
 from shared.access import Access, AccessLoader
 from shared.db import create_engine, create_session_maker
 from shared.kafka import Consumers, Subscription
@@ -94,6 +95,7 @@ def create_app(
     app.state.name = name
     app.state.stopping = asyncio.Event()
     errors.install(app)
+    app.add_middleware(EndsWithItsClient)
     # Added last, it stands outermost: what happens inside has the request's ids.
     app.add_middleware(telemetry.RequestContext)
     auth.install(app)

@@ -58,6 +58,8 @@ def create_engine(settings: ServiceSettings, schema: str) -> AsyncEngine:
                 "application_name": f"compass-{schema}",
                 "statement_timeout": str(int(settings.statement_timeout_seconds * 1000)),
                 "idle_in_transaction_session_timeout": "60000",
+                # A connection that was cut, by a crash or in the middle of a stream, ends its statement as well.
+                "client_connection_check_interval": "500",
                 "timezone": "UTC",
             },
         },

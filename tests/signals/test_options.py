@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from pydantic import BaseModel
 
 from services.signals import service_options
 from services.signals.schemas_options import SEVERITY_BANDS, Facilities, FilterOptions, Summary
@@ -17,6 +18,8 @@ from tests.support.service import ServiceUnderTest, user_id
 
 LONG = "ü" * 255
 
+_MODELS: dict[str, type[BaseModel]] = {"filter-options": FilterOptions, "facilities": Facilities, "summary": Summary}
+
 
 async def read(service: ServiceUnderTest, what: str, **parameters: Any) -> dict[str, Any]:
     """An answer from counts that are up to date."""
@@ -26,9 +29,7 @@ async def read(service: ServiceUnderTest, what: str, **parameters: Any) -> dict[
     async with service.client("viewer") as client:
         answer = await client.get(f"/api/signals/{what}", params=parameters)
     assert answer.status_code == 200, answer.text
-    {"filter-options": FilterOptions, "facilities": Facilities, "summary": Summary}[what].model_validate_json(
-        answer.content
-    )
+    _MODELS[what].model_validate_json(answer.content)
     body: dict[str, Any] = answer.json()
     return body
 
