@@ -11,11 +11,12 @@ import sys
 
 from pydantic import TypeAdapter, ValidationError
 
-from services.auth import service_users
+from services.auth import password_rules, service_users
 from services.auth.passwords import Passwords
 from services.auth.repository import DEMO_DOMAIN
 from services.auth.settings import AuthSettings
-from services.auth.text import EmailAddress, NewPassword
+from services.auth.text import EmailAddress, NewPassword, PersonName
+from services.auth.turns import Caller
 from shared.db import SessionMaker, create_engine, create_session_maker
 from shared.events.vocabulary import UserRole
 from shared.settings import load
@@ -23,7 +24,7 @@ from shared.settings import load
 
 async def create(maker: SessionMaker, passwords: Passwords, email: str, name: str, password: str) -> bool:
     """Make the account; False where the address is taken."""
-    hashed = await passwords.hash(password)
+    hashed = await passwords.hash(Caller(email, is_known=True), password)
     async with maker() as session, session.begin():
         return await service_users.create(session, email, name, UserRole.ADMIN, hashed) is not None
 
@@ -37,12 +38,15 @@ def main(arguments: list[str] | None = None) -> None:
     settings = load(AuthSettings)
     try:
         email = TypeAdapter(EmailAddress).validate_python(chosen.email)
+        name = TypeAdapter(PersonName).validate_python(chosen.name)
         password = TypeAdapter(NewPassword).validate_python(_read_password())
     except ValidationError as error:
         raise SystemExit("; ".join(problem["msg"] for problem in error.errors())) from None
     if not settings.is_local and email.lower().endswith(DEMO_DOMAIN):
         raise SystemExit(f"addresses of {DEMO_DOMAIN} are for local use only")
-    if not asyncio.run(_create(settings, email, chosen.name, password)):
+    if complaint := password_rules.complaint(password, email, name):
+        raise SystemExit(f"the password {complaint}")
+    if not asyncio.run(_create(settings, email, name, password)):
         raise SystemExit(f"there is an account with the address {email} already")
     print(f"made the administrator {email}")  # noqa: T201 - a command's answer
 

@@ -7,6 +7,7 @@ from typing import Final
 from services.auth import repository, service_users
 from services.auth.passwords import Passwords
 from services.auth.settings import AuthSettings
+from services.auth.turns import Caller
 from shared.db import SessionMaker, create_engine, create_session_maker
 from shared.events.vocabulary import UserRole
 from shared.settings import load
@@ -29,7 +30,7 @@ async def make(maker: SessionMaker, passwords: Passwords) -> list[str]:
         async with maker() as session:
             if await repository.find_by_email(session, email):
                 continue
-        hashed = await passwords.hash(PASSWORD)
+        hashed = await passwords.hash(Caller(email, is_known=True), PASSWORD)
         async with maker() as session, session.begin():
             if await service_users.create(session, email, name, role, hashed):
                 made.append(email)

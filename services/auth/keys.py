@@ -22,7 +22,7 @@ _NONCE_BYTES: Final = 12
 
 
 class KeyDecryptionError(Exception):
-    """A signing key in the database was encrypted with another key than the one in the environment."""
+    """A signing key in the database was encrypted with another key than those in the environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,10 @@ class Signer:
 class KeyRing:
     """Makes, encrypts and decrypts signing keys; decrypted ones stay in memory."""
 
-    def __init__(self, key_encryption_key: bytes) -> None:
-        self._cipher = AESGCM(key_encryption_key)
-        self._name = hashlib.sha256(key_encryption_key).hexdigest()[:16]
+    def __init__(self, key_encryption_key: bytes, *others: bytes) -> None:
+        """The first key encrypts; all of them decrypt, so that one can be replaced by another."""
+        self._ciphers = {_name(key): AESGCM(key) for key in (*others, key_encryption_key)}
+        self._name = _name(key_encryption_key)
         self._signers: dict[str, Signer] = {}
 
     def generate(self) -> dict[str, object]:
@@ -52,7 +53,7 @@ class KeyRing:
             "kid": kid,
             "public_jwk": {**public.as_dict(private=False), "kid": kid, "use": "sig", "alg": ALGORITHM},
             "encrypted_private_key": _encrypt(AESGCM(data_key), private_bytes, kid),
-            "encrypted_data_key": _encrypt(self._cipher, data_key, kid),
+            "encrypted_data_key": _encrypt(self._ciphers[self._name], data_key, kid),
             "encrypted_with": self._name,
         }
 
@@ -63,15 +64,39 @@ class KeyRing:
             KeyDecryptionError: where the key from the environment is not the one that it was encrypted with.
         """
         if row.kid not in self._signers:
-            try:
-                data_key = _decrypt(self._cipher, row.encrypted_data_key, row.kid)
-                private_bytes = _decrypt(AESGCM(data_key), row.encrypted_private_key, row.kid)
-            except InvalidTag:
-                raise KeyDecryptionError(
-                    f"signing key {row.kid} was encrypted with the key {row.encrypted_with}, not with {self._name}"
-                ) from None
+            private_bytes = self._opened(row, AESGCM(self._data_key(row)), row.encrypted_private_key)
             self._signers[row.kid] = Signer(row.kid, ECKey.import_key(private_bytes))
         return self._signers[row.kid]
+
+    def encrypted_anew(self, row: SigningKey) -> dict[str, object] | None:
+        """The columns that change when a row is encrypted with the first key; None where it is already.
+
+        Raises:
+            KeyDecryptionError: where none of the keys from the environment is the one that it was encrypted with.
+        """
+        if row.encrypted_with == self._name:
+            return None
+        sealed = _encrypt(self._ciphers[self._name], self._data_key(row), row.kid)
+        return {"encrypted_data_key": sealed, "encrypted_with": self._name}
+
+    def _data_key(self, row: SigningKey) -> bytes:
+        cipher = self._ciphers.get(row.encrypted_with)
+        if cipher is None:
+            known = " or ".join(self._ciphers)
+            raise KeyDecryptionError(
+                f"signing key {row.kid} was encrypted with the key {row.encrypted_with}, not with {known}"
+            )
+        return self._opened(row, cipher, row.encrypted_data_key)
+
+    def _opened(self, row: SigningKey, cipher: AESGCM, sealed: bytes) -> bytes:
+        try:
+            return _decrypt(cipher, sealed, row.kid)
+        except InvalidTag:
+            raise KeyDecryptionError(f"signing key {row.kid} was not encrypted as its row says") from None
+
+
+def _name(key_encryption_key: bytes) -> str:
+    return hashlib.sha256(key_encryption_key).hexdigest()[:16]
 
 
 def _encrypt(cipher: AESGCM, secret: bytes, kid: str) -> bytes:

@@ -9,6 +9,7 @@ from services.auth import (
     endpoints_documents,
     endpoints_keys,
     endpoints_sessions,
+    endpoints_users,
     repository_keys,
     start_check,
 )
@@ -25,7 +26,13 @@ def create(settings: AuthSettings) -> FastAPI:
         settings,
         name="auth",
         description="Login, sessions, accounts and the public keys.",
-        routers=[endpoints.router, endpoints_sessions.router, endpoints_keys.router, endpoints_documents.router],
+        routers=[
+            endpoints.router,
+            endpoints_sessions.router,
+            endpoints_users.router,
+            endpoints_keys.router,
+            endpoints_documents.router,
+        ],
         workers=[upkeep],
         load_access=partial(repository_keys.load_access, token_lifetime=tools.longest_acceptance),
     )

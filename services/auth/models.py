@@ -23,15 +23,15 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.db import declarative_base
 from shared.events.vocabulary import UserRole
-from shared.tables import PRODUCER_TABLES
+from shared.tables import IDEMPOTENCY_TABLES, PRODUCER_TABLES
 
 _Moment = DateTime(timezone=True)
 
 
 class Base(DeclarativeBase):
-    """The tables of this service, with those that every producer has."""
+    """The tables of this service, with those that every producer has and the answers to repeated writes."""
 
-    metadata = declarative_base(PRODUCER_TABLES).metadata
+    metadata = declarative_base(PRODUCER_TABLES, IDEMPOTENCY_TABLES).metadata
 
 
 class User(Base):
@@ -59,6 +59,17 @@ class User(Base):
     tokens_valid_from: Mapped[datetime | None] = mapped_column(
         _Moment, comment="Access tokens issued before are refused, in all sessions; NULL where that never happened."
     )
+    version: Mapped[int] = mapped_column(Integer, server_default=text("1"), comment="Counts the changes: the ETag.")
+    initial_password_until: Mapped[datetime | None] = mapped_column(
+        _Moment,
+        comment="The password was made by the system, has to be replaced at the first login, and is good for that "
+        "until then; NULL for a password that its owner chose.",
+    )
+
+    @property
+    def etag(self) -> str:
+        """What `If-Match` is compared with, quotes included."""
+        return f'"{self.version}"'
 
 
 class Session(Base):
@@ -129,7 +140,7 @@ class LoginThrottle(Base):
     __table_args__ = (Index("ix_login_throttles_last_failed_at", "last_failed_at"),)
 
     scope: Mapped[str] = mapped_column(
-        String(20), primary_key=True, comment="address, or account_address: one account from one address."
+        String(20), primary_key=True, comment="address, account, or account_address: one account from one address."
     )
     key_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True, comment="SHA-256 of what the scope names.")
     failures: Mapped[int] = mapped_column(Integer)

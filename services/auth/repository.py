@@ -1,17 +1,43 @@
 """SQL of accounts."""
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Select, func, or_, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import User
 from shared.events.vocabulary import UserRole
 
+Key = tuple[datetime, UUID]
+"""Where an account stands in the list: created_at and id, the newest first."""
+
+Selected = TypeVar("Selected", User, UUID)
+
 DEMO_DOMAIN: Final = "@demo.example"
+
+_UNIQUE_EMAIL: Final = "uq_users_email"
+_LOCK_ADMINISTRATORS: Final = text(
+    "SELECT pg_advisory_xact_lock(hashtext('compass.administrators'), hashtext(current_schema()))"
+)
+
+
+class EmailTakenError(Exception):
+    """Another account has this address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which accounts; nothing given is all of them. ``text`` is looked for in name and address."""
+
+    roles: Sequence[UserRole] = ()
+    is_active: bool | None = None
+    text: str | None = None
 
 
 async def find_by_email(session: AsyncSession, email: str) -> User | None:
@@ -35,14 +61,76 @@ async def lock(session: AsyncSession, user_id: UUID) -> User | None:
     )
 
 
-async def create(session: AsyncSession, email: str, name: str, role: UserRole, hashed_password: str) -> User | None:
+async def create(session: AsyncSession, **columns: Any) -> User | None:
     """Make an account, or nothing where the address is taken."""
     return await session.scalar(
-        upsert(User)
-        .values(email=email.lower(), name=name, role=role, hashed_password=hashed_password)
-        .on_conflict_do_nothing(index_elements=[User.email])
-        .returning(User)
+        insert(User).values(**columns).on_conflict_do_nothing(index_elements=[User.email]).returning(User)
     )
+
+
+async def change(session: AsyncSession, user_id: UUID, **columns: Any) -> User:
+    """Change a locked account; answers it as it is then.
+
+    Raises:
+        EmailTakenError: where another account has the new address.
+    """
+    statement = (
+        update(User)
+        .where(User.id == user_id)
+        .values(**columns, version=User.version + 1, updated_at=func.clock_timestamp())
+        .returning(User)
+        .execution_options(populate_existing=True)
+    )
+    try:
+        async with session.begin_nested():
+            return (await session.scalars(statement)).one()
+    except IntegrityError as error:
+        if _UNIQUE_EMAIL not in str(error.orig):
+            raise
+        raise EmailTakenError from None
+
+
+async def lock_administrators(session: AsyncSession) -> None:
+    """Let one transaction at a time take an administrator's rights away. Called before any account is locked."""
+    await session.execute(_LOCK_ADMINISTRATORS)
+
+
+async def other_administrators(session: AsyncSession, user_id: UUID) -> int:
+    """How many others can log in with a password of their own and do everything."""
+    others = select(func.count()).where(
+        User.role == UserRole.ADMIN,
+        User.is_active,
+        User.hashed_password.is_not(None),
+        User.initial_password_until.is_(None),
+        User.id != user_id,
+    )
+    return (await session.scalars(others)).one()
+
+
+async def page(session: AsyncSession, filters: Filters, after: Key | None, limit: int) -> Sequence[User]:
+    """Accounts after a key, the newest first, at most so many."""
+    query = _filtered(select(User), filters).order_by(User.created_at.desc(), User.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(User.created_at, User.id) < tuple_(*after))
+    return (await session.scalars(query)).all()
+
+
+async def count(session: AsyncSession, filters: Filters, cap: int) -> int:
+    """How many there are, counted no further than the cap."""
+    found = _filtered(select(User.id), filters).limit(cap).subquery()
+    return (await session.scalars(select(func.count()).select_from(found))).one()
+
+
+def _filtered(query: Select[Selected], filters: Filters) -> Select[Selected]:
+    if filters.roles:
+        query = query.where(User.role.in_(filters.roles))
+    if filters.is_active is not None:
+        query = query.where(User.is_active.is_(filters.is_active))
+    if filters.text:
+        query = query.where(
+            or_(User.name.icontains(filters.text, autoescape=True), User.email.icontains(filters.text, autoescape=True))
+        )
+    return query
 
 
 async def active_demo_users(session: AsyncSession) -> Sequence[str]:

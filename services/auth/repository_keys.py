@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, or_, select, text
+from sqlalchemy import delete, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import Session, SigningKey, User
@@ -33,11 +33,44 @@ async def verifying(session: AsyncSession, now: datetime) -> Sequence[SigningKey
     return found.all()
 
 
+async def retire(session: AsyncSession, verifies_until: datetime) -> None:
+    """Let every key that is not retired yet verify no longer than until then."""
+    await session.execute(
+        update(SigningKey).where(SigningKey.verifies_until.is_(None)).values(verifies_until=verifies_until)
+    )
+
+
+async def revoke(session: AsyncSession, now: datetime) -> None:
+    """Let no key verify from now on."""
+    await session.execute(
+        update(SigningKey)
+        .where(or_(SigningKey.verifies_until.is_(None), SigningKey.verifies_until > now))
+        .values(verifies_until=now)
+    )
+
+
+async def forget(session: AsyncSession, before: datetime) -> None:
+    """Delete keys, private halves and all, that verify nothing since before a moment."""
+    await session.execute(
+        delete(SigningKey).where(SigningKey.verifies_until < before).execution_options(synchronize_session=False)
+    )
+
+
+async def every(session: AsyncSession) -> Sequence[SigningKey]:
+    """All keys there are, locked."""
+    return (await session.scalars(select(SigningKey).order_by(SigningKey.kid).with_for_update())).all()
+
+
+async def reseal(session: AsyncSession, kid: str, columns: Mapping[str, Any]) -> None:
+    """Store what a key's data key was encrypted to anew."""
+    await session.execute(update(SigningKey).where(SigningKey.kid == kid).values(**columns))
+
+
 async def signing(session: AsyncSession, now: datetime) -> SigningKey | None:
     """The key that signs now: the newest whose time has come."""
     return await session.scalar(
         select(SigningKey)
-        .where(SigningKey.signs_from <= now, SigningKey.verifies_until.is_(None))
+        .where(SigningKey.signs_from <= now, or_(SigningKey.verifies_until.is_(None), SigningKey.verifies_until > now))
         .order_by(SigningKey.signs_from.desc(), SigningKey.kid)
         .limit(1)
     )

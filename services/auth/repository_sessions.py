@@ -1,10 +1,11 @@
 """SQL of sessions and their refresh tokens."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import cast, delete, exists, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import RefreshToken, Session
@@ -87,14 +88,42 @@ async def end(
     return ended.all()
 
 
-async def going_on(session: AsyncSession, user_id: UUID) -> Sequence[Session]:
-    """The user's sessions that have neither ended nor expired, the last used first."""
+async def going_on(session: AsyncSession, user_id: UUID, idle: timedelta) -> Sequence[Session]:
+    """The user's sessions that have neither ended nor expired nor been idle for too long, the last used first."""
     found = await session.scalars(
         select(Session)
-        .where(Session.user_id == user_id, Session.ended_at.is_(None), Session.expires_at > func.now())
+        .where(
+            Session.user_id == user_id,
+            Session.ended_at.is_(None),
+            Session.expires_at > func.now(),
+            Session.last_used_at > func.now() - idle,
+        )
         .order_by(Session.last_used_at.desc(), Session.id)
     )
     return found.all()
+
+
+async def open_ones(session: AsyncSession, user_id: UUID) -> Sequence[UUID]:
+    """The user's sessions that have not ended, idle ones among them."""
+    found = await session.scalars(
+        select(Session.id).where(
+            Session.user_id == user_id, Session.ended_at.is_(None), Session.expires_at > func.now()
+        )
+    )
+    return found.all()
+
+
+async def have_begun_in(session: AsyncSession, user_id: UUID, network: str) -> bool:
+    """Whether the user has logged in from an address of this network, in a session that nobody had to end.
+
+    Ended sessions are kept for a while: this looks as far back.
+    """
+    begun = exists().where(
+        Session.user_id == user_id,
+        or_(Session.ended_at.is_(None), Session.end_reason == "logout"),
+        cast(Session.address, INET).op("<<=")(cast(network, INET)),
+    )
+    return bool(await session.scalar(select(begun)))
 
 
 async def ended_since(session: AsyncSession, user_id: UUID, moment: datetime) -> Sequence[tuple[UUID, datetime]]:

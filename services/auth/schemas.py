@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.auth.models import Session, User
 from services.auth.service import Granted
-from services.auth.text import GivenPassword
+from services.auth.text import GivenPassword, NewPassword
 from shared.auth import PERMISSIONS, Permission
 from shared.events.vocabulary import UserRole
 from shared.text import StorableText
@@ -25,6 +25,19 @@ class Login(_Request):
         description="In any letter case.", examples=["clinical@demo.example"]
     )
     password: GivenPassword = Field(description="At most 72 bytes.", examples=["quality-compass"])
+    new_password: NewPassword | None = Field(
+        None, description="Replaces an initial password, and only such a one: 12 to 72 bytes, and not easy to guess."
+    )
+
+
+class PasswordChange(_Request):
+    """The present password and the next one."""
+
+    current_password: GivenPassword = Field(examples=["quality-compass"])
+    new_password: NewPassword = Field(
+        description="12 to 72 bytes, not easy to guess, not your name, your address or the name of this product.",
+        examples=["tidal-lantern-harbour"],
+    )
 
 
 class Refresh(_Request):
@@ -62,11 +75,14 @@ class Me(BaseModel):
     permissions: list[Permission] = Field(description="What the role may do.", examples=[["read", "assign"]])
     created_at: datetime
 
+    etag: str = Field(description="For `If-Match`, quotes included; the header `ETag` too.", examples=['"3"'])
+
     @classmethod
     def of(cls, user: User) -> Self:
         """The answer for an account."""
         return cls(
             id=user.id,
+            etag=user.etag,
             email=user.email,
             name=user.name,
             role=user.role,

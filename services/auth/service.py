@@ -1,4 +1,4 @@
-"""Sessions: how one begins, goes on and ends.
+"""Sessions: how one begins and goes on.
 
 A refusal that has to be remembered (a failed login, a reused token) is returned and not raised: raising would roll back
 what remembers it.
@@ -11,12 +11,20 @@ from uuid import UUID, uuid5
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth import repository, repository_sessions, service_keys, service_throttling, service_users, tokens
+from services.auth import (
+    repository,
+    repository_sessions,
+    service_keys,
+    service_passwords,
+    service_sessions,
+    service_throttling,
+    tokens,
+)
 from services.auth.models import Session, User
+from services.auth.service_state import state, tell
 from services.auth.service_tools import Tools
-from shared import outbox
 from shared.db import SessionMaker
-from shared.errors import NotFoundError, UnauthenticatedError
+from shared.errors import UnauthenticatedError
 from shared.events import auth as events
 
 _UNKNOWN_USERS: Final = UUID("0d1f3e0c-5a4c-5f5b-8f39-6d0f0f7d5c21")
@@ -24,12 +32,13 @@ _UNKNOWN_USERS: Final = UUID("0d1f3e0c-5a4c-5f5b-8f39-6d0f0f7d5c21")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A login that somebody tries, and from where."""
+    """A login that somebody tries, and from where; with the password that replaces an initial one."""
 
     email: str
     password: str
     address: str | None
     user_agent: str | None
+    new_password: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +57,59 @@ async def login(
 
     Raises:
         TooManyRequestsError: for a caller who failed too often, or while too many log in.
+        ForbiddenError: ``password_change_required`` with an initial password and no new one.
+        InvalidError: for a new password that is refused.
     """
     async with readers() as reader:
-        await service_throttling.admit(reader, attempt.email, attempt.address)
         found = await repository.find_by_email(reader, attempt.email)
-    matches = await tools.passwords.verify(attempt.password, found.hashed_password if found else None)
+        place = await service_throttling.place(reader, attempt.email, attempt.address, found.id if found else _NOBODY)
+        await service_throttling.admit(reader, place)
+    hashed = found.hashed_password if found else None
+    matches = await tools.passwords.verify(place.caller, attempt.password, hashed)
+    chosen = None
+    if matches and found is not None and found.is_active:
+        chosen = await service_passwords.replacement(tools, place.caller, found, attempt.password, attempt.new_password)
 
-    user = await repository.lock(session, found.id) if found else None
+    # Also for nobody: an address without an account takes the same steps as one with.
+    user = await repository.lock(session, found.id if found else _NOBODY)
     now = datetime.now(UTC)
-    # The password may have been changed while the old one was being checked.
-    matches = matches and user is not None and found is not None and user.hashed_password == found.hashed_password
-    if user is None or not matches or not user.is_active:
-        await service_throttling.note_failure(session, attempt.email, attempt.address, now)
-        await _tell_failure(session, user, "password" if user and not matches else "inactive", attempt.address)
+    reason = _refusal(user, hashed if matches else None, now)
+    if user is None or reason is not None:
+        await service_throttling.note_failure(session, place, now)
+        await _tell_failure(session, user, reason or "unknown", attempt.address)
         return UnauthenticatedError("The address or the password is wrong.", "invalid_credentials")
 
-    await service_throttling.note_success(session, attempt.email, attempt.address)
+    await service_throttling.note_success(session, place)
+    if chosen is not None:
+        user = await service_passwords.store(session, tools, user, chosen, kept=None)
+    return await _begin(session, tools, user, attempt, now)
+
+
+_NOBODY: Final = UUID(int=0)
+
+
+def _refusal(user: User | None, matched: str | None, now: datetime) -> str | None:
+    """Why a login is refused, in the words of the audit log. ``matched`` is the hash that the password matched."""
+    if user is None:
+        return "unknown"
+    # The password may have been changed while the old one was being checked.
+    if matched is None or user.hashed_password != matched:
+        return "password"
+    if not user.is_active:
+        return "inactive"
+    if user.initial_password_until is not None and user.initial_password_until <= now:
+        return "expired"
+    return None
+
+
+async def _begin(session: AsyncSession, tools: Tools, user: User, attempt: Attempt, now: datetime) -> Granted:
     expires_at = now + timedelta(hours=tools.settings.session_hours)
     begun = await repository_sessions.create(session, user.id, now, expires_at, attempt.address, attempt.user_agent)
     refresh_token = tokens.new_refresh_token()
     await repository_sessions.add_token(session, begun.id, tokens.token_hash(refresh_token), now)
-    state = await service_users.state(session, user, tools.longest_acceptance, now)
-    data = events.LoginSucceeded(user=state, session_id=begun.id, address=attempt.address)
-    await outbox.publish(
-        session,
-        outbox.Event(type=events.LOGIN_SUCCEEDED, subject=user.id, key=user.id, actor_id=user.id, data=data),
-    )
+    told = await state(session, user, tools.longest_acceptance, now)
+    data = events.LoginSucceeded(user=told, session_id=begun.id, address=attempt.address)
+    await tell(session, events.LOGIN_SUCCEEDED, user.id, data, user.id)
     return await _grant(session, tools, user, begun, refresh_token, now)
 
 
@@ -95,7 +131,7 @@ async def refresh(
     if user is None or found is None:
         return refusal
     token, current = found
-    if not user.is_active or current.ended_at is not None or current.expires_at <= now:
+    if not user.is_active or not _goes_on(current, tools, now):
         return refusal
 
     if token.used_at is None or token.successor_salt is None:
@@ -113,62 +149,24 @@ async def refresh(
     return await _grant(session, tools, user, current, following, now)
 
 
-async def logout(session: AsyncSession, tools: Tools, user_id: UUID, session_id: UUID) -> None:
-    """End the session; nothing where it has ended already."""
-    user = await repository.lock(session, user_id)
-    if user is not None:
-        await end_sessions(session, tools, user, [session_id], "logout", datetime.now(UTC))
-
-
-async def end_session(session: AsyncSession, tools: Tools, user_id: UUID, session_id: UUID) -> None:
-    """End one session of the user.
-
-    Raises:
-        NotFoundError: where the user has no such session that goes on.
-    """
-    user = await repository.lock(session, user_id)
-    going_on = await repository_sessions.going_on(session, user_id)
-    if user is None or session_id not in {item.id for item in going_on}:
-        raise NotFoundError("There is no such session, or it has ended.")
-    await end_sessions(session, tools, user, [session_id], "revoked", datetime.now(UTC))
-
-
-async def end_other_sessions(session: AsyncSession, tools: Tools, user_id: UUID, kept: UUID) -> None:
-    """End all sessions of the user but one."""
-    user = await repository.lock(session, user_id)
-    others = [item.id for item in await repository_sessions.going_on(session, user_id) if item.id != kept]
-    if user is not None:
-        await end_sessions(session, tools, user, others, "revoked", datetime.now(UTC))
-
-
-async def end_sessions(
-    session: AsyncSession, tools: Tools, user: User, session_ids: list[UUID], reason: str, now: datetime
-) -> None:
-    """End sessions of a locked user and have their access tokens refused everywhere."""
-    ended = await repository_sessions.end(session, user.id, session_ids, reason, now)
-    if not ended:
-        return
-    state = await service_users.state(session, user, tools.longest_acceptance, now)
-    data = events.SessionsRevoked(user=state, session_ids=sorted(ended), reason=reason)
-    await outbox.publish(
-        session,
-        outbox.Event(type=events.SESSIONS_REVOKED, subject=user.id, key=user.id, actor_id=user.id, data=data),
-    )
+def _goes_on(current: Session, tools: Tools, now: datetime) -> bool:
+    idle_until = current.last_used_at + tools.settings.session_idle
+    return current.ended_at is None and current.expires_at > now and idle_until > now
 
 
 async def _end_reused(
     session: AsyncSession, tools: Tools, user: User, current: Session, address: str | None, now: datetime
 ) -> None:
-    await end_sessions(session, tools, user, [current.id], "refresh_reused", now)
-    state = await service_users.state(session, user, tools.longest_acceptance, now)
-    data = events.RefreshReused(user=state, session_id=current.id, address=address)
-    await outbox.publish(session, outbox.Event(type=events.REFRESH_REUSED, subject=user.id, key=user.id, data=data))
+    await service_sessions.end(session, tools, user, [current.id], "refresh_reused", user.id)
+    told = await state(session, user, tools.longest_acceptance, now)
+    data = events.RefreshReused(user=told, session_id=current.id, address=address)
+    await tell(session, events.REFRESH_REUSED, user.id, data, None)
 
 
 async def _grant(
     session: AsyncSession, tools: Tools, user: User, current: Session, refresh_token: str, now: datetime
 ) -> Granted:
-    signer = await service_keys.current_signer(session, tools.keys)
+    signer = await service_keys.current_signer(session, tools.keys, now)
     access_token, seconds = tokens.access_token(tools.settings, signer, user, current, now)
     return Granted(access_token, seconds, refresh_token)
 
@@ -176,5 +174,5 @@ async def _grant(
 async def _tell_failure(session: AsyncSession, user: User | None, reason: str, address: str | None) -> None:
     # One subject per place that tries, and not per address that it makes up.
     subject = user.id if user else uuid5(_UNKNOWN_USERS, address or "")
-    data = events.LoginFailed(known_user=user is not None, reason=reason if user else "unknown", address=address)
-    await outbox.publish(session, outbox.Event(type=events.LOGIN_FAILED, subject=subject, key=subject, data=data))
+    data = events.LoginFailed(known_user=user is not None, reason=reason, address=address)
+    await tell(session, events.LOGIN_FAILED, subject, data, None)

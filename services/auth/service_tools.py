@@ -26,7 +26,7 @@ class Tools:
         """Those of a process with these settings."""
         return cls(
             settings=settings,
-            keys=KeyRing(settings.key_encryption_key_bytes),
+            keys=KeyRing(*settings.key_encryption_keys),
             passwords=Passwords(settings.bcrypt_cost, settings.password_workers, settings.password_queue),
         )
 

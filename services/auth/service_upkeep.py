@@ -1,4 +1,4 @@
-"""What the service does without being asked: the first signing key, and forgetting what is over."""
+"""What the service does without being asked: signing keys in good time, and forgetting what is over."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -25,8 +25,8 @@ async def upkeep(app: FastAPI) -> None:
     while True:
         pause = _PAUSE_SECONDS
         try:
-            if await once(app.state.session_maker, app.state.tools):
-                logger.info("made the first signing key")
+            if kid := await once(app.state.session_maker, app.state.tools):
+                logger.info("made a signing key", kid=kid)
                 await app.state.access.refresh()
         except Exception as error:
             if not is_transient(error):
@@ -36,11 +36,11 @@ async def upkeep(app: FastAPI) -> None:
         await asyncio.sleep(pause)
 
 
-async def once(maker: SessionMaker, tools: Tools) -> bool:
-    """Make the first signing key if there is none; delete old sessions and throttles. Whether a key was made."""
+async def once(maker: SessionMaker, tools: Tools, now: datetime | None = None) -> str | None:
+    """Make a signing key if it is time; delete old sessions and throttles. Answers the id of a key that was made."""
+    now = now or datetime.now(UTC)
     async with maker() as session, session.begin():
-        made = await service_keys.ensure_key(session, tools.keys)
-        now = datetime.now(UTC)
+        made = await service_keys.keep_up(session, tools, now)
         await repository_sessions.forget(session, now - SESSIONS_KEPT)
         await repository_throttles.forget_before(session, now - service_throttling.FORGOTTEN_AFTER)
     return made

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 import secrets
 from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta
@@ -24,7 +25,9 @@ def access_token(
     """A token for the user's session and how many seconds it is good for, never beyond the session itself."""
     expires = min(now + settings.access_token_lifetime, session.expires_at)
     seconds = max(1, int((expires - now) / timedelta(seconds=1)))
-    issued = int(now.timestamp())
+    started = int(now.timestamp())
+    # Whole seconds: a token issued in the second in which older ones were revoked must not look like one of them.
+    issued = max(started, math.ceil(user.tokens_valid_from.timestamp()) if user.tokens_valid_from else 0)
     claims = {
         "iss": settings.token_issuer,
         "aud": settings.token_audience,
@@ -34,8 +37,8 @@ def access_token(
         "sid": str(session.id),
         "jti": str(uuid4()),
         "iat": issued,
-        "nbf": issued,
-        "exp": issued + seconds,
+        "nbf": started,
+        "exp": started + seconds,
     }
     return jwt.encode({"alg": ALGORITHM, "kid": signer.kid}, claims, signer.key, algorithms=[ALGORITHM]), seconds
 

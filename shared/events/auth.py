@@ -60,7 +60,13 @@ class LoginFailed(Struct, frozen=True, kw_only=True):
     """A login was refused. The subject is the user's id, or derived from the address for an unknown one."""
 
     known_user: Annotated[bool, Meta(description="Whether there is such an account.")]
-    reason: Annotated[str, Meta(description="unknown, password, inactive or throttled.")]
+    reason: Annotated[
+        str,
+        Meta(
+            description="unknown, password, inactive, expired (an initial password that was not used in time), or "
+            "current_password (wrong when the user was to change it)."
+        ),
+    ]
     address: Annotated[str | None, Meta(description="The client's address as the gateway saw it.")]
 
 

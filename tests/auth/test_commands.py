@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from services.auth import create_admin, demo_users, repository, start_check
 from services.auth.main import create
 from services.auth.settings import AuthSettings
+from services.auth.turns import Caller
 from shared.db import create_engine, create_session_maker
 from shared.events.vocabulary import UserRole
 from shared.settings import load
@@ -101,7 +102,7 @@ async def test_the_first_administrator(own_database: AuthSettings) -> None:
             user = await repository.find_by_email(session, "BOSS@b.example")
             assert user is not None
             assert (user.role, user.name, user.email) == (UserRole.ADMIN, "The Boss", "boss@b.example")
-            assert await passwords.verify("a long password", user.hashed_password)
+            assert await passwords.verify(Caller("boss", is_known=True), "a long password", user.hashed_password)
     finally:
         await engine.dispose()
 
@@ -109,10 +110,12 @@ async def test_the_first_administrator(own_database: AuthSettings) -> None:
 @pytest.mark.parametrize(
     ("email", "password", "said"),
     [
-        ("boss", "a long password", "pattern"),
+        ("boss", "a long password", "not an e-mail address"),
         ("boss@b.example", "short", "at least 12 bytes"),
         ("boss@b.example", "é" * 37, "at most 72 bytes"),
         ("boss@demo.example", "a long password", "local use only"),
+        ("boss@b.example", "password12345", "easy to guess"),
+        ("boss@b.example", "quality-compass", "name of this product"),
     ],
 )
 def test_a_bad_administrator_is_not_made(

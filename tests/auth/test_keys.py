@@ -1,7 +1,7 @@
 """Signing keys: made once, published, encrypted at rest."""
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -90,7 +90,7 @@ async def test_the_newest_key_whose_time_has_come_signs(auth: ServiceUnderTest, 
     keys = [key["kid"] for key in (await client.get("/.well-known/jwks.json")).json()["keys"]]
     assert {first["kid"], later["kid"]} < set(keys)
     async with auth.session_maker() as session:
-        signer = await service_keys.current_signer(session, tools.keys)
+        signer = await service_keys.current_signer(session, tools.keys, datetime.now(UTC))
     assert signer.kid not in (later["kid"], first["kid"])
     async with auth.session_maker() as session, session.begin():
         await session.execute(
@@ -101,7 +101,7 @@ async def test_the_newest_key_whose_time_has_come_signs(auth: ServiceUnderTest, 
             {"kid": later["kid"]},
         )
     async with auth.session_maker() as session:
-        assert (await service_keys.current_signer(session, tools.keys)).kid == later["kid"]
+        assert (await service_keys.current_signer(session, tools.keys, datetime.now(UTC))).kid == later["kid"]
 
 
 async def moment(auth: ServiceUnderTest, distance: str) -> datetime:

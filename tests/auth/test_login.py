@@ -1,19 +1,15 @@
 """Logging in, being somebody, logging out."""
 
-import asyncio
 import json
-import statistics
-import time
 from typing import Any
 
+import bcrypt
 import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
-from sqlalchemy import text
+from sqlalchemy import event, text
 
-from services.auth.passwords import Passwords
-from shared.errors import TooManyRequestsError
 from tests.auth.conftest import bearer, login
 from tests.support.service import ServiceUnderTest
 
@@ -121,26 +117,37 @@ async def test_malformed_logins_are_422(client: httpx.AsyncClient, body: Any) ->
     assert "a@b.example" not in answer.text
 
 
-async def test_an_unknown_address_takes_as_long_as_a_wrong_password() -> None:
-    passwords = Passwords(cost=8, workers=1, queue=1)
-    hashed = await passwords.hash("the right password")
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        "SELECT 1",
+        "UPDATE users SET is_active = false",
+        "UPDATE users SET hashed_password = NULL",
+        "UPDATE users SET email = 'moved@demo.example' WHERE email = 'clinical@demo.example'",
+    ],
+    ids=["wrong password", "inactive", "no password", "unknown"],
+)
+async def test_every_refusal_takes_the_same_work(
+    auth: ServiceUnderTest, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, prepare: str
+) -> None:
+    """One hash of the configured cost and the same statements, so that time tells nothing either."""
+    async with auth.session_maker() as session, session.begin():
+        await session.execute(text(prepare))
+    costs: list[bytes] = []
+    check = bcrypt.checkpw
 
-    async def seconds(stored: str | None) -> float:
-        started = time.perf_counter()
-        assert not await passwords.verify("a wrong password", stored)
-        return time.perf_counter() - started
+    def count(password: bytes, hashed: bytes) -> bool:
+        costs.append(hashed.split(b"$")[2])
+        return check(password, hashed)
 
-    known = statistics.median([await seconds(hashed) for _ in range(9)])
-    unknown = statistics.median([await seconds(None) for _ in range(9)])
-    assert known == pytest.approx(unknown, rel=0.5)
-
-
-async def test_who_would_wait_too_long_is_sent_away() -> None:
-    passwords = Passwords(cost=8, workers=1, queue=2)
-    outcomes = await asyncio.gather(*(passwords.verify("x", None) for _ in range(10)), return_exceptions=True)
-    assert sum(outcome is False for outcome in outcomes) == 3
-    assert sum(isinstance(outcome, TooManyRequestsError) for outcome in outcomes) == 7
-    assert await passwords.verify("x", None) is False
+    monkeypatch.setattr("pwdlib.hashers.bcrypt.bcrypt.checkpw", count)
+    statements: list[str] = []
+    connection = auth.session_maker.kw["bind"].sync_connection
+    event.listen(connection, "before_cursor_execute", lambda *given: statements.append(given[2].split()[0]))
+    assert (await login(client, password="a wrong password")).status_code == 401
+    assert costs == [b"04"]
+    told = [statement for statement in statements if statement in ("SELECT", "INSERT", "UPDATE", "DELETE")]
+    assert told == ["SELECT"] * 4 + ["INSERT"] * 5
 
 
 async def test_me(auth: ServiceUnderTest, client: httpx.AsyncClient) -> None:

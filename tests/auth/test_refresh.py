@@ -12,6 +12,7 @@ from services.auth import demo_users, service, service_upkeep, service_users
 from services.auth.main import create
 from services.auth.service_tools import Tools
 from services.auth.settings import AuthSettings
+from services.auth.turns import Caller
 from shared.db import create_engine, create_session_maker
 from shared.errors import UnauthenticatedError
 from shared.events.vocabulary import UserRole
@@ -160,7 +161,7 @@ async def test_concurrent_refreshes_end_in_one_valid_session(own_database: AuthS
     maker = create_session_maker(engine)
     try:
         await service_upkeep.once(maker, tools)
-        hashed = await tools.passwords.hash(demo_users.PASSWORD)
+        hashed = await tools.passwords.hash(Caller("a", is_known=True), demo_users.PASSWORD)
         async with maker() as session, session.begin():
             await service_users.create(session, "a@b.example", "A", UserRole.ADMIN, hashed)
         attempt = service.Attempt("a@b.example", demo_users.PASSWORD, "10.0.0.1", None)
