@@ -1,10 +1,14 @@
 """Many signals by one request."""
 
-from time import perf_counter
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from tests.workflow.world import (
     ADMIN,
@@ -101,9 +105,108 @@ async def test_four_hundred_good_and_a_hundred_bad(world: World) -> None:
     items = [
         moving(signal, "closed") if number % 5 == 0 else assigning(signal) for number, signal in enumerate(signals)
     ]
-    started = perf_counter()
     answer = await world.call(ADMIN, "POST", "/assignments/bulk", {"items": items})
-    print(f"bulk of 500: {perf_counter() - started:.2f} s")  # noqa: T201
     assert (answer.json()["succeeded"], answer.json()["failed"]) == (400, 100)
-    assert len(await world.service.events()) == 400
+    assert {result["problem"]["code"] for result in answer.json()["results"] if result["problem"]} == {
+        "transition_not_allowed"
+    }
+    events = await world.service.events()
+    assert {found.subject for found in events} == {item["signal_id"] for item in items if "assign" in item}
+    assert len(events) == 400
     assert await world.service.rows("SELECT count(*) AS n FROM assignment_transitions") == [{"n": 400}]
+
+
+async def test_a_signal_that_comes_several_times_is_done_in_the_order_of_the_request(world: World) -> None:
+    signal, other = await world.new_signal(), await world.new_signal()
+    items = [
+        assigning(signal),
+        moving(signal, "in_progress"),
+        moving(signal, "closed"),
+        assigning(other),
+        moving(signal, "resolved", resolution_notes="Done."),
+        assigning(signal),
+        moving(signal, "closed", notes="Seen."),
+        moving(signal, "in_progress", resolution_notes="?"),
+    ]
+    answer = await world.call(ADMIN, "POST", "/assignments/bulk", {"items": items})
+    results = answer.json()["results"]
+    assert [result["status"] for result in results] == [200, 200, 409, 200, 200, 409, 403, 422]
+    assert [result["assignment"]["etag"] for result in results if result["assignment"]] == ['"1"', '"2"', '"1"', '"3"']
+    assert [result["assignment"]["status"] for result in results if result["assignment"]] == [
+        "assigned",
+        "in_progress",
+        "assigned",
+        "resolved",
+    ]
+    assert [line["to_status"] for line in await world.history(signal)] == ["assigned", "in_progress", "resolved"]
+    told = await world.events_of(signal)
+    assert [(found["type"], found["sequence"]) for found in told] == [
+        ("signal.assigned", 1),
+        ("status.changed", 2),
+        ("status.changed", 3),
+    ]
+
+
+@contextmanager
+def counting() -> Iterator[list[str]]:
+    """The statements that go to the database."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+async def test_the_number_of_statements_does_not_grow_with_the_number_of_items(world: World) -> None:
+    seen = []
+    for number in (6, 120):
+        signals = [await world.new_signal() for _ in range(number)]
+        for signal in signals[::2]:
+            assert (await world.assign(signal, ADMIN)).status_code == 200
+        items = [
+            moving(signal, "in_progress") if place % 2 == 0 else assigning(signal)
+            for place, signal in enumerate(signals)
+        ]
+        with counting() as statements:
+            answer = await world.call(ADMIN, "POST", "/assignments/bulk", {"items": items})
+        assert answer.json()["succeeded"] == number
+        seen.append(len(statements))
+    assert seen[0] == seen[1] < 20
+
+
+async def test_requests_that_share_signals_wait_for_each_other_and_never_deadlock(real_world: World) -> None:
+    entities = [uuid4() for _ in range(12)]
+    await real_world.hear_signals(*(signal_event(entity, 1) for entity in entities))
+    signals = [detection(entity, 1) for entity in entities]
+
+    async def many(order: list[UUID]) -> list[int]:
+        items = [assigning(signal) for signal in order] + [moving(signal, "in_progress") for signal in order]
+        answer = await real_world.call(ADMIN, "POST", "/assignments/bulk", {"items": items})
+        assert answer.status_code == 200, answer.text
+        return [result["status"] for result in answer.json()["results"]]
+
+    async def one(signal: UUID) -> list[int]:
+        return [(await real_world.assign(signal, ADMIN)).status_code]
+
+    async def newer(entity: UUID) -> list[int]:
+        await real_world.hear_signals(signal_event(entity, 2, "redetected"))
+        return []
+
+    answers = await asyncio.gather(
+        many(signals),
+        newer(entities[0]),
+        many(signals[::-1]),
+        *(one(signal) for signal in signals[3:6]),
+        many(signals[6:] + signals[:6]),
+        newer(entities[11]),
+        many(signals[::2] + signals[1::2]),
+    )
+    assert {status for one_answer in answers for status in one_answer} <= {200, 409}
+    for entity in entities[1:-1]:
+        assert kinds(await real_world.events_of(detection(entity, 1))) == ["signal.assigned", "status.changed"]
+        assert len(await real_world.history(detection(entity, 1))) == 2

@@ -42,7 +42,7 @@ from tests.workflow.world import (
     user_event,
 )
 
-EXAMPLES = int(os.environ.get("COMPASS_MODEL_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("COMPASS_MODEL_EXAMPLES", "15"))
 STEPS = 30
 
 Result = TypeVar("Result")
