@@ -3,10 +3,10 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import StreamingResponse
 
 from services.activity import service_stream
 from services.activity.schemas import StreamQuery
+from services.activity.service_stream import EventStream, Place
 from shared.auth import Permission, User, bearer_token, require
 
 router = APIRouter(prefix="/api/feed", tags=["Activity"])
@@ -18,6 +18,10 @@ Server-sent events for fetch-based readers, which can send the access token.
 - A comment and an `id` every 15 seconds when nothing happens.
 - `event: end`, `data` = `{"code", "detail"}`, and the stream ends: `expired_token` and `revoked_token` ask for another
   token, `too_slow` for nothing but connecting again.
+- `event: reconnect`, and the stream ends: this instance stops, another one goes on.
+
+A user may have a limited number of streams at a time; one more is 429. A reader that takes nothing for half a minute is
+cut off.
 
 With `Last-Event-ID` a stream goes on after that position, in the order in which events were stored, without a gap and
 without repeating any, on any instance of the service; without it the stream starts with what comes next.
@@ -27,7 +31,7 @@ without repeating any, on any instance of the service; without it the stream sta
 @router.get(
     "/stream",
     description=_DESCRIPTION,
-    response_class=StreamingResponse,
+    response_class=EventStream,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def stream(
@@ -35,12 +39,10 @@ async def stream(
     request: Request,
     query: Annotated[StreamQuery, Query()],
     last_event_id: Annotated[str | None, Header(description="A position; what came after it is sent first.")] = None,
-) -> StreamingResponse:
+) -> EventStream:
     """Follow the feed."""
     state = request.app.state
     await state.hub.ready()
     after = await service_stream.resume_from(state.session_maker, last_event_id)
-    token = bearer_token(request) or ""
-    events = service_stream.follow(state.hub, state.session_maker, state.access, user, token, query.chosen(), after)
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    place = Place(state.hub, state.session_maker, state.access, state.settings)
+    return EventStream(place, user, bearer_token(request) or "", query.chosen(), after)

@@ -6,8 +6,8 @@ from services.activity import endpoints, endpoints_audit, endpoints_stream
 from services.activity.consumers import SUBSCRIPTIONS
 from services.activity.service import group_older_events
 from services.activity.service_audit import watch_gaps
+from services.activity.service_hub import Hub
 from services.activity.service_reads import follow_watermarks
-from services.activity.service_stream import Hub
 from services.activity.settings import ActivitySettings
 from shared.app import create_app, run
 

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from deploy.local.ports import free_port
 from deploy.local.postgres import EmbeddedPostgres
-from services.activity import service_stream
+from services.activity import service_hub, service_stream
 from services.activity.consumers import SUBSCRIPTIONS
 from services.activity.main import create
 from services.activity.repository_filters import FeedFilters
@@ -55,7 +55,9 @@ class Instance:
             assert answer.status_code == 200
             assert answer.headers["content-type"].startswith("text/event-stream")
             stream = Stream(answer.aiter_lines())
-            assert await stream.block() == ["retry: 1000"]
+            retry, begin = await stream.block()
+            assert retry == "retry: 1000"
+            assert after is None or begin == f"id: {after}"
             yield stream
 
 
@@ -133,7 +135,7 @@ async def test_every_instance_hears_of_every_event_at_once(
     monkeypatch: pytest.MonkeyPatch, committing: SessionMaker, instances: Sequence[Instance]
 ) -> None:
     # Longer than the test waits: what comes was notified.
-    monkeypatch.setattr(service_stream, "_POLL_SECONDS", 60.0)
+    monkeypatch.setattr(service_hub, "_POLL_SECONDS", 60.0)
     one, two = instances
     user = example("compass.user.created.v1") | {"time": "2026-01-01T00:00:00Z"}
     learn = next(found for found in SUBSCRIPTIONS if found.group == "activity.users")
@@ -288,6 +290,111 @@ async def test_a_lost_connection_to_the_database_is_made_anew_and_loses_no_event
         await eventually(listeners, lambda now: len(now) == len(ended) and not now & ended)
 
 
+async def test_a_reader_that_was_sent_nothing_yet_can_resume(
+    committing: SessionMaker, instances: Sequence[Instance]
+) -> None:
+    await record(committing, event(1))
+    headers = {"authorization": f"Bearer {token('viewer')}"}
+    async with (
+        httpx.AsyncClient(base_url=instances[0].url) as client,
+        client.stream("GET", "/api/feed/stream", headers=headers) as answer,
+    ):
+        assert await Stream(answer.aiter_lines()).block() == ["retry: 1000", "id: 1"]
+
+
+async def test_a_reader_that_is_far_behind_catches_up_while_events_come(
+    committing: SessionMaker, instances: Sequence[Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (service_stream, service_hub):
+        monkeypatch.setattr(module, "PAGE", 7)
+    monkeypatch.setattr(service_hub, "_LONGEST_QUEUE", 20)
+    await record(committing, *(event(n) for n in range(100)))
+
+    async def write() -> None:
+        for n in range(20):
+            await record(committing, event(100 + n))
+
+    async def positions(query: str) -> list[int]:
+        seen: list[int] = []
+        while not seen or seen[-1] < 120:
+            async with instances[0].stream(query, after=seen[-1] if seen else 0) as stream:
+                while (block := await stream.block()) and (not seen or seen[-1] < 120):
+                    if block[0].startswith("id: ") and len(block) == 3:
+                        seen.append(int(block[0].removeprefix("id: ")))
+        return seen
+
+    _, seen, filtered = await asyncio.gather(write(), positions(""), positions("?event_type=new_signal"))
+    assert seen == filtered == list(range(1, 121))
+
+
+async def test_a_user_has_so_many_streams_and_no_more(instances: Sequence[Instance], committing: SessionMaker) -> None:
+    place = instances[0]
+    place.app.state.settings = place.app.state.settings.model_copy(
+        update={"stream_limit_per_user": 2, "stream_limit": 3}
+    )
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=place.url))
+
+        async def status(role: str) -> tuple[int, str]:
+            answer = await client.get("/api/feed/stream", headers={"authorization": f"Bearer {token(role)}"})
+            assert answer.headers["retry-after"] == "5"
+            assert answer.headers["content-type"] == "application/problem+json"
+            return answer.status_code, answer.json()["code"]
+
+        first = await stack.enter_async_context(AsyncExitStack())
+        await first.enter_async_context(place.stream())
+        await stack.enter_async_context(place.stream())
+        assert await status("viewer") == (429, "too_many_streams")
+        await stack.enter_async_context(place.stream(role="admin"))
+        assert await status("admin") == (503, "too_many_streams")
+        # The other instance counts for itself, and one that has ended no longer counts.
+        await stack.enter_async_context(instances[1].stream())
+        await first.aclose()
+
+        async def streams() -> int:
+            return place.app.state.hub._streams.total()  # type: ignore[no-any-return]
+
+        await eventually(streams, lambda count: count == 2)
+        async with place.stream() as again:
+            await record(committing, event(1))
+            assert len(await again.events(1)) == 1
+
+
+async def test_readers_are_sent_away_at_once_when_the_service_stops(
+    committing: SessionMaker, instances: Sequence[Instance]
+) -> None:
+    stopping, going_on = instances
+    async with stopping.stream() as idle, stopping.stream(f"?signal_id={uuid4()}") as filtered:
+        await record(committing, event(1))
+        assert [found["position"] for found in await idle.events(1)] == [1]
+        stopping.app.state.stopping.set()
+        for stream in (idle, filtered):
+            kind, data = await stream.block()
+            assert (kind, json.loads(data.removeprefix("data: "))["code"]) == ("event: reconnect", "stopping")
+            assert await stream.block() == []
+    await record(committing, event(2))
+    async with going_on.stream(after=1) as stream:
+        assert [found["position"] for found in await stream.events(1)] == [2]
+
+
+async def test_a_reader_that_takes_nothing_is_cut_off(committing: SessionMaker, instances: Sequence[Instance]) -> None:
+    place = instances[0]
+    place.app.state.settings = place.app.state.settings.model_copy(update={"stream_stalled_seconds": 0.3})
+    host, port = place.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(
+        f"GET /api/feed/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token('viewer')}\r\n\r\n".encode()
+    )
+    await reader.readuntil(b"retry: 1000")
+
+    async def streams() -> int:
+        await record(committing, *(event(n, data={"text": "x" * 100_000}) for n in range(20)))
+        return place.app.state.hub._streams.total()  # type: ignore[no-any-return]
+
+    await eventually(streams, lambda count: count == 0, seconds=30)
+    writer.close()
+
+
 async def test_a_reader_that_leaves_is_forgotten(instances: Sequence[Instance]) -> None:
     hub = instances[0].app.state.hub
     async with instances[0].stream(), instances[0].stream(f"?signal_id={uuid4()}"):
@@ -315,8 +422,8 @@ def stored(position: int) -> FeedEvent:
 
 
 async def test_a_reader_that_is_too_slow_is_given_up_and_holds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_stream, "_LONGEST_QUEUE", 3)
-    reader = service_stream.Reader(FeedFilters(), after=1)
+    monkeypatch.setattr(service_hub, "_LONGEST_QUEUE", 3)
+    reader = service_hub.Reader(FeedFilters(), after=1)
     for position in range(1, 5):
         reader.offer(stored(position), b"%d" % position)
     assert (reader.too_slow, await reader.take(0)) == (False, b"234")
