@@ -119,7 +119,7 @@ async def total(session: AsyncSession, filters: SignalFilters) -> int:
 async def detail(session: AsyncSession, signal_id: UUID) -> tuple[str, str] | None:
     """A signal with everything as JSON, and its entity tag."""
     connection = await raw_connection(session)
-    record = await connection.fetchrow(_DETAIL, signal_id)
+    record = await connection.fetchrow(_DETAIL, signal_id) or await connection.fetchrow(_archived(_DETAIL), signal_id)
     if record is None:
         return None
     return record["item"], etag(record["event_sequence"], record["workflow_sequence"], record["is_current"])
@@ -128,18 +128,29 @@ async def detail(session: AsyncSession, signal_id: UUID) -> tuple[str, str] | No
 async def earlier(session: AsyncSession, signal_id: UUID, before: datetime | None, rows: int) -> list[Row] | None:
     """Detections of the signal's entity that are older than it (and than `before`); None without the signal."""
     connection = await raw_connection(session)
-    found = await connection.fetchrow("SELECT entity_id, detected_at FROM signals WHERE id = $1", signal_id)
+    which = "SELECT s.entity_id, s.detected_at FROM signals AS s WHERE s.id = $1"
+    found = await connection.fetchrow(f"{which} UNION ALL {_archived(which)}", signal_id)
     if found is None:
         return None
     # What is older than any other detection is not the current one, which is what the index on history is limited to.
-    records = await connection.fetch(
+    history = (
         f"SELECT {_ITEM}, s.detected_at AS key, s.id FROM signals AS s "  # noqa: S608 - constants
         "WHERE s.entity_id = $1 AND NOT s.is_current AND s.detected_at < $2 "
-        f"ORDER BY s.detected_at DESC LIMIT {rows:d}",
+        f"ORDER BY s.detected_at DESC LIMIT {rows:d}"
+    )
+    records = await connection.fetch(
+        f"({history}) UNION ALL ({_archived(history)}) ORDER BY key DESC LIMIT {rows:d}",
         found["entity_id"],
         found["detected_at"] if before is None else min(before, found["detected_at"]),
     )
     return [Row(record["item"], record["key"], record["id"]) for record in records]
+
+
+def _archived(statement: str) -> str:
+    """The same statement about what has been moved into the archive."""
+    return statement.replace("FROM signals AS s ", "FROM archived_signals AS s ").replace(
+        "FROM signals AS base ", "FROM archived_signals AS base "
+    )
 
 
 _FAMILY: Final = """
@@ -188,13 +199,18 @@ async def related(session: AsyncSession, signal_id: UUID, rows: int) -> list[Row
 async def _relatives(session: AsyncSession, statement: str, *parameters: Any) -> list[Row]:
     connection = await raw_connection(session)
     records = await connection.fetch(statement, *parameters)
+    if not records:
+        records = await connection.fetch(_archived(statement), *parameters)
     return [Row(record["item"], record["key"], record["id"]) for record in records]
 
 
 async def exists(session: AsyncSession, signal_id: UUID) -> bool:
     """Whether there is such a signal."""
     connection = await raw_connection(session)
-    found: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM signals WHERE id = $1)", signal_id)
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM signals WHERE id = $1) OR EXISTS (SELECT FROM archived_signals WHERE id = $1)",
+        signal_id,
+    )
     return found
 
 
@@ -202,10 +218,12 @@ async def fields(session: AsyncSession, signal_id: UUID, names: Sequence[str]) -
     """Some columns of a signal as they stand in JSON; None without the signal."""
     connection = await raw_connection(session)
     columns = ", ".join(f"s.{name}" for name in names)
-    found = await connection.fetchval(
-        f"SELECT (SELECT row_to_json(item) FROM (SELECT {columns}) AS item)::text FROM signals AS s WHERE id = $1",  # noqa: S608
-        signal_id,
+    statement = (
+        f"SELECT (SELECT row_to_json(item) FROM (SELECT {columns}) AS item)::text FROM signals AS s WHERE s.id = $1"  # noqa: S608
     )
+    found = await connection.fetchval(statement, signal_id)
+    if found is None:
+        found = await connection.fetchval(_archived(statement), signal_id)
     return None if found is None else msgspec.json.decode(found, type=dict[str, Any])
 
 

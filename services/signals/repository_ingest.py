@@ -38,8 +38,17 @@ _EARLIER: Final = """
     SELECT late.id AS late_id, earlier.detected_at, earlier.id
     FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS late (id, entity_id, detected_at)
     CROSS JOIN LATERAL (
-        SELECT id, detected_at FROM signals
-        WHERE entity_id = late.entity_id AND NOT is_current AND detected_at < late.detected_at
+        (
+            SELECT id, detected_at FROM signals
+            WHERE entity_id = late.entity_id AND NOT is_current AND detected_at < late.detected_at
+            ORDER BY detected_at DESC LIMIT 1
+        )
+        UNION ALL
+        (
+            SELECT id, detected_at FROM archived_signals
+            WHERE entity_id = late.entity_id AND detected_at < late.detected_at
+            ORDER BY detected_at DESC LIMIT 1
+        )
         ORDER BY detected_at DESC LIMIT 1
     ) AS earlier
 """

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.events.vocabulary import AssignmentStatus
@@ -49,16 +49,24 @@ _NEWS: Final = """
            CAST(:assignments AS uuid[]), CAST(:assignees AS uuid[]), CAST(:closings AS timestamptz[]))
         AS news (signal_id, sequence, status, assignment_id, assignee_id, closed_at)
 """
-_APPLY = text(
-    f"""
-    UPDATE signals
-    SET workflow_status = CAST(news.status AS assignment_status), assignment_id = news.assignment_id,
-        assignee_id = news.assignee_id, closed_at = news.closed_at, workflow_sequence = news.sequence
-    FROM {_NEWS}
-    WHERE signals.id = news.signal_id AND signals.workflow_sequence <= news.sequence
-    """  # noqa: S608 - a constant
-)
+
+
+def _apply_to(table: str) -> str:
+    return f"""
+        UPDATE {table} AS s
+        SET workflow_status = CAST(news.status AS assignment_status), assignment_id = news.assignment_id,
+            assignee_id = news.assignee_id, closed_at = news.closed_at, workflow_sequence = news.sequence
+        FROM {_NEWS}
+        WHERE s.id = news.signal_id AND s.workflow_sequence <= news.sequence
+    """  # noqa: S608 - constants
+
+
+_APPLY = text(_apply_to("signals"))
+_APPLY_TO_ARCHIVE = text(_apply_to("archived_signals"))
 _KNOWN = text("SELECT id FROM signals WHERE id = ANY(:ids)")
+_KNOWN_OR_ARCHIVED = text(
+    "SELECT id FROM signals WHERE id = ANY(:ids) UNION ALL SELECT id FROM archived_signals WHERE id = ANY(:ids)"
+)
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('compass.waiting-workflow'), hashtext(current_schema()))")
 _WAIT = text(
     f"""
@@ -102,13 +110,14 @@ async def apply(session: AsyncSession, states: Sequence[WorkflowState]) -> None:
         return
     states = sorted(states, key=lambda state: state.signal_id)
     await session.execute(_APPLY, _parameters(states))
-    missing = await _unknown(session, states)
+    missing = await _unknown(session, _KNOWN, states)
     if missing:
         # Ingest shares this lock while it stores signals: with it held, either the row is seen here or the waiting
         # state will be seen there.
         await session.execute(_LOCK)
         await session.execute(_APPLY, _parameters(missing))
-        if missing := await _unknown(session, missing):
+        await session.execute(_APPLY_TO_ARCHIVE, _parameters(missing))
+        if missing := await _unknown(session, _KNOWN_OR_ARCHIVED, missing):
             await session.execute(_WAIT, _parameters(missing))
     moved = [state for state in states if state.superseded_signal_id is not None]
     if moved:
@@ -136,8 +145,10 @@ async def store_users(session: AsyncSession, users: Collection[UserName]) -> Non
         )
 
 
-async def _unknown(session: AsyncSession, states: Sequence[WorkflowState]) -> list[WorkflowState]:
-    result = await session.execute(_KNOWN, {"ids": [state.signal_id for state in states]})
+async def _unknown(
+    session: AsyncSession, statement: TextClause, states: Sequence[WorkflowState]
+) -> list[WorkflowState]:
+    result = await session.execute(statement, {"ids": [state.signal_id for state in states]})
     known = set(result.scalars())
     return [state for state in states if state.signal_id not in known]
 

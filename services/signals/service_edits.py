@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.signals import repository, repository_ingest
+from services.signals import repository, repository_archive, repository_ingest
 from services.signals.schemas import SignalEdit
 from services.signals.service_content import state_of
 from services.signals.service_summaries import edited
@@ -21,6 +21,8 @@ async def edit(
 ) -> tuple[str, str]:
     """Store what differs, tell of it, and answer the signal's JSON with its tag.
 
+    A detection that is in the archive comes back for it, until the retention moves it again.
+
     Raises:
         InvalidError: for a change that names nothing, or a description of null.
         NotFoundError: without the signal.
@@ -31,6 +33,9 @@ async def edit(
         detail = "Name a description, which cannot be null, or a why_matters_narrative."
         raise InvalidError(detail, errors=[FieldProblem(pointer="/body", detail=detail)])
     row = await repository_ingest.locked(session, signal_id)
+    if row is None:
+        await repository_archive.restore(session, [signal_id])
+        row = await repository_ingest.locked(session, signal_id)
     present = await repository.detail(session, signal_id)
     if row is None or row.content is None or present is None:
         raise NotFoundError("There is no signal with this id.")

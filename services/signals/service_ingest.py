@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.signals import repository_ingest, service_insights
+from services.signals import repository_ingest, service_archive, service_insights
 from services.signals.classification import ClassificationSettings
 from services.signals.service_content import Content, Known, MetricEntry, Past, content_of, differences, state_of
 from services.signals.service_summaries import corrected, detected, recorded, redetected
@@ -60,6 +60,7 @@ async def ingest(
         RaceLostError: where another process changed the same entities meanwhile; to be tried again from the start.
     """
     past = await repository_ingest.past(session, identities)
+    await service_archive.recall(session, identities, past)
     touched = {
         identity.signal_id
         for identity in identities
