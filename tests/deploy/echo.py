@@ -1,6 +1,7 @@
 """A service that answers what it was asked, for what a gateway does on the way."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +10,19 @@ from typing import Any
 
 
 class Echo:
-    """One such service; ``requests`` are the paths that reached it, ``more`` lets its stream go on."""
+    """One such service.
+
+    ``requests`` are the paths that reached it, ``more`` lets its stream and its slow answers go on, ``breaks`` makes it
+    cut connections, which ``cut`` counts.
+    """
 
     def __init__(self, name: str, port: int) -> None:
         self.name = name
         self.port = port
         self.requests: list[str] = []
         self.more = threading.Event()
+        self.breaks = False
+        self.cut = 0
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
@@ -50,11 +57,17 @@ def _handler(service: Echo) -> type[BaseHTTPRequestHandler]:
                 self._answer({})
             elif self.path == "/api/feed/stream":
                 self._stream()
+            elif service.breaks:
+                # Gone without an answer.
+                service.cut += 1
+                self.connection.shutdown(socket.SHUT_RDWR)
             else:
                 service.requests.append(self.path)
                 length = int(self.headers.get("content-length", 0))
                 headers = [[name.lower(), value] for name, value in self.headers.items()]
                 received = len(self.rfile.read(length))
+                if self.path.endswith("/slow"):
+                    service.more.wait(30)
                 self._answer({"service": service.name, "path": self.path, "headers": headers, "received": received})
 
         do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - names given by the base class

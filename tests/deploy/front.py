@@ -127,3 +127,12 @@ def raw(front: Front, request: bytes) -> tuple[int, bytes]:
             if b"content-length: %d\r\n" % len(body) in head + b"\r\n":
                 break
     return int(head.split()[1]), body
+
+
+def told(answer: httpx.Response) -> dict[str, list[str]]:
+    """The headers that reached the service."""
+    assert answer.status_code == 200, answer.text
+    seen: dict[str, list[str]] = {}
+    for name, value in answer.json()["headers"]:
+        seen.setdefault(name, []).append(value)
+    return seen

@@ -1,7 +1,6 @@
 """The gateway: the real Envoy in front of the real auth service and of services that echo."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -10,33 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from deploy.gateway.replies import UNLESS_GIVEN, security_headers
 from deploy.gateway.settings import GatewaySettings
-from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import poll_until
 from services.auth.demo_users import PASSWORD
-from tests.deploy.front import LOGIN, Front, auth_environment, bearer, problem, raw, running, wait_for_keys
+from tests.deploy.front import LOGIN, Front, bearer, problem, raw, running, told, wait_for_keys
 from tests.deploy.signing import fetch, stored_signer
-
-
-@pytest.fixture(scope="module")
-def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """An auth database of its own with the demo users."""
-    name = "gateway_tests"
-    postgres.create_database(name)
-    alembic = [sys.executable, "-m", "alembic", "-n", "auth", "upgrade", "head"]
-    owner = {**os.environ, "COMPASS_MIGRATION_DATABASE_URL": postgres.owner_url("auth", name)}
-    subprocess.run(alembic, env=owner, check=True, capture_output=True)
-    url = postgres.service_url("auth", name)
-    users = [sys.executable, "-m", "services.auth.demo_users"]
-    subprocess.run(users, env=auth_environment(url), check=True, capture_output=True)
-    yield url
-    postgres.drop_database(name)
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +35,6 @@ def front(database_url: str) -> Iterator[Front]:
 def token(front: Front) -> str:
     """An access token of the demo user who leads clinically."""
     return front.login()
-
-
-def told(answer: httpx.Response) -> dict[str, list[str]]:
-    """The headers that reached the service."""
-    assert answer.status_code == 200, answer.text
-    seen: dict[str, list[str]] = {}
-    for name, value in answer.json()["headers"]:
-        seen.setdefault(name, []).append(value)
-    return seen
 
 
 def test_a_login_through_the_gateway_gives_a_token_that_it_takes(front: Front, token: str) -> None:
