@@ -30,6 +30,7 @@ without repeating any, on any instance of the service; without it the stream sta
 
 @router.get(
     "/stream",
+    status_code=200,  # FastAPI would look for it in the class of the answer.
     description=_DESCRIPTION,
     response_class=EventStream,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
