@@ -27,6 +27,10 @@ async def list_assignments(
     assigner_id: People = [],  # noqa: B006
     status: Annotated[list[AssignmentStatus], Query(description="Any of these.")] = [],  # noqa: B006
     role_type: Annotated[list[RoleType], Query(description="Any of these.")] = [],  # noqa: B006
+    overdue: Annotated[
+        bool | None, Query(description="Assigned or in progress past the due date and not put aside; or all others.")
+    ] = None,
+    snoozed: Annotated[bool | None, Query(description="Put aside; or all others.")] = None,
     limit: Limit = 25,
     cursor: Cursor = None,
 ) -> AssignmentPage:
@@ -36,6 +40,8 @@ async def list_assignments(
         assigner_ids=[user.id if person == "me" else person for person in assigner_id],
         statuses=status,
         role_types=role_type,
+        overdue=overdue,
+        snoozed=snoozed,
     )
     return await service_assignments.page(session, user, filters, cursor, limit)
 

@@ -8,8 +8,10 @@ from services.workflow import (
     endpoints_comments,
     endpoints_interventions,
     endpoints_rules,
+    endpoints_snooze,
 )
 from services.workflow.consumers import subscriptions
+from services.workflow.service_due import keep_dates
 from services.workflow.service_outcomes import measure_outcomes
 from services.workflow.settings import WorkflowSettings
 from shared.access import access_subscription
@@ -28,9 +30,10 @@ def create(settings: WorkflowSettings) -> FastAPI:
             endpoints_comments.router,
             endpoints_interventions.router,
             endpoints_rules.router,
+            endpoints_snooze.router,
         ],
         subscriptions=[*subscriptions(settings), access_subscription("workflow")],
-        workers=[measure_outcomes],
+        workers=[measure_outcomes, keep_dates],
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from services.workflow.models import Assignment, KnownSignal
+from services.workflow.repository_due import is_overdue
 from shared.events.vocabulary import AssignmentStatus, RoleType
 
 Key = tuple[datetime, UUID]
@@ -25,6 +26,8 @@ class Filters:
     assigner_ids: Sequence[UUID] = ()
     statuses: Sequence[AssignmentStatus] = ()
     role_types: Sequence[RoleType] = ()
+    overdue: bool | None = None
+    snoozed: bool | None = None
 
 
 class Row(NamedTuple):
@@ -55,4 +58,10 @@ async def page(session: AsyncSession, filters: Filters, after: Key | None, limit
     ):
         if values:
             query = query.where(column.in_(values))
+    if filters.overdue is not None:
+        overdue = is_overdue(datetime.now(UTC))
+        # What has no due date is not overdue: never unknown, as SQL would have it.
+        query = query.where(overdue if filters.overdue else overdue.is_not(True))
+    if filters.snoozed is not None:
+        query = query.where(Assignment.snoozed_at.is_not(None) == filters.snoozed)
     return [Row(*row) for row in await session.execute(query)]

@@ -134,6 +134,15 @@ class PersonView(BaseModel):
     name: str
 
 
+class SnoozeView(BaseModel):
+    """A signal that is put aside."""
+
+    until: Annotated[datetime | None, Field(description="Back then at the latest.")]
+    until_worse: Annotated[bool, Field(description="Back with a newer detection that is worse.")]
+    at: Annotated[datetime, Field(description="When it was put aside.")]
+    by: PersonView | None
+
+
 class ClosedSignal(BaseModel):
     """An earlier signal of the same entity that was closed."""
 
@@ -177,7 +186,9 @@ class AssignmentView(BaseModel):
                     "resolved_at": None,
                     "closed_at": None,
                     "due_at": None,
+                    "is_overdue": False,
                     "snoozed_until": None,
+                    "snooze": None,
                     "created_at": "2026-07-02T09:00:00Z",
                     "updated_at": "2026-07-02T09:00:00Z",
                     "superseded_by": None,
@@ -214,8 +225,10 @@ class AssignmentView(BaseModel):
     started_at: datetime | None
     resolved_at: datetime | None
     closed_at: datetime | None
-    due_at: datetime | None
+    due_at: Annotated[datetime | None, Field(description="Set once when it is assigned, by the signal's severity.")]
+    is_overdue: Annotated[bool, Field(description="Assigned or in progress past its due date, and not put aside.")]
     snoozed_until: datetime | None
+    snooze: Annotated[SnoozeView | None, Field(description="Until when it is put aside; null where it is not.")]
     created_at: datetime | None
     updated_at: datetime | None
     superseded_by: Annotated[

@@ -12,14 +12,23 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.workflow import repository, repository_copies, service_events, service_ownership
+from services.workflow import (
+    repository,
+    repository_copies,
+    service_events,
+    service_events_due,
+    service_ownership,
+)
 from services.workflow.models import Assignment, AssignmentTransition, KnownSignal, TransitionKind
 from services.workflow.repository_copies import Standing
+from services.workflow.service_snooze import is_worse
+from services.workflow.service_transitions import wake
 from services.workflow.service_views import people_of
 from services.workflow.settings import DueSettings
 from shared import outbox
 from shared.events.signals import SignalState
 from shared.events.vocabulary import AssignmentStatus
+from shared.events.workflow import AssignmentReason
 from shared.outbox import Event
 
 
@@ -143,6 +152,8 @@ async def _follow(session: AsyncSession, arrivals: Sequence[_Arrival], due: DueS
         if left is not None and left.status is not AssignmentStatus.CLOSED:
             at[signal.signal_id] = at.pop(left.signal_id)
             _carry_over(followed, left, signal, names)
+            if is_worse(left, signal, is_regression=arrival.is_regression):
+                _wake(followed, left, signal, names)
             continue
         if left is not None:
             followed.events.append(service_events.reopened(signal, left.signal_id, left.closed_at or left.updated_at))
@@ -175,3 +186,13 @@ def _carry_over(followed: _Followed, assignment: Assignment, signal: KnownSignal
     )
     followed.rows.append(transition)
     followed.events.append(service_events.carried_over(signal, before, after))
+
+
+def _wake(followed: _Followed, assignment: Assignment, signal: KnownSignal, names: Mapping[UUID, str]) -> None:
+    """What was put aside until it worsens is back."""
+    before = service_events.state(assignment, names)
+    wake(assignment)
+    assignment.version += 1
+    assignment.updated_at = datetime.now(UTC)
+    after = service_events.state(assignment, names)
+    followed.events.append(service_events_due.woken(signal, before, after, AssignmentReason.WORSENED))

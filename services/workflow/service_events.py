@@ -51,6 +51,7 @@ def state(assignment: Assignment, names: Mapping[UUID, str]) -> AssignmentState:
         closed_at=assignment.closed_at,
         due_at=assignment.due_at,
         snoozed_until=assignment.snoozed_until,
+        snoozed_until_worse=assignment.snoozed_severity is not None,
     )
 
 

@@ -9,7 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.workflow import repository
 from services.workflow.models import Assignment, KnownSignal
-from services.workflow.schemas import AssignmentView, ClosedSignal, ListedAssignment, PersonView, SignalView
+from services.workflow.schemas import (
+    AssignmentView,
+    ClosedSignal,
+    ListedAssignment,
+    PersonView,
+    SignalView,
+    SnoozeView,
+)
 from services.workflow.service_events import UNKNOWN_NAME
 from services.workflow.service_transitions import allowed_next
 from shared.auth import User
@@ -49,7 +56,7 @@ def people_of(assignments: Iterable[Assignment]) -> set[UUID]:
     return {
         person
         for assignment in assignments
-        for person in (assignment.assignee_id, assignment.assigner_id, assignment.resolved_by)
+        for person in (assignment.assignee_id, assignment.assigner_id, assignment.resolved_by, assignment.snoozed_by)
         if person
     }
 
@@ -97,12 +104,34 @@ def view(user: User, work: Work, names: Mapping[UUID, str], closed: Sequence[rep
         resolved_at=shown.resolved_at,
         closed_at=shown.closed_at,
         due_at=shown.due_at,
+        is_overdue=_is_overdue(shown, datetime.now(UTC)),
         snoozed_until=shown.snoozed_until,
+        snooze=_snooze(shown, names),
         created_at=shown.created_at if touched else None,
         updated_at=shown.updated_at if touched else None,
         superseded_by=work.superseded_by,
         reopens=ClosedSignal(signal_id=reopens.signal_id, closed_at=reopens.closed_at) if reopens else None,
         etag=work.etag,
+    )
+
+
+def _is_overdue(assignment: Assignment, now: datetime) -> bool:
+    """As `repository_due.is_overdue`."""
+    put_aside = assignment.snoozed_at is not None and (
+        assignment.snoozed_until is None or assignment.snoozed_until > now
+    )
+    worked_on = assignment.status in (AssignmentStatus.ASSIGNED, AssignmentStatus.IN_PROGRESS)
+    return worked_on and assignment.due_at is not None and assignment.due_at <= now and not put_aside
+
+
+def _snooze(assignment: Assignment, names: Mapping[UUID, str]) -> SnoozeView | None:
+    if assignment.snoozed_at is None:
+        return None
+    return SnoozeView(
+        until=assignment.snoozed_until,
+        until_worse=assignment.snoozed_severity is not None,
+        at=assignment.snoozed_at,
+        by=_person(assignment.snoozed_by, names),
     )
 
 

@@ -55,7 +55,14 @@ def detection(entity: UUID, number: int) -> UUID:
 
 
 def signal_event(
-    entity: UUID, number: int, kind: str = "detected", *, sequence: int = 1, is_current: bool = True, **changes: Any
+    entity: UUID,
+    number: int,
+    kind: str = "detected",
+    *,
+    sequence: int = 1,
+    is_current: bool = True,
+    feed_type: str | None = None,
+    **changes: Any,
 ) -> bytes:
     """What the signals service tells of the detection of one month."""
     state = {
@@ -102,7 +109,7 @@ def signal_event(
             "previous_signal_type": "chronic_underperformer",
             "previous_magnitude_tier": "severe",
         }
-    return event("signals", f"compass.signal.{kind}.v1", detection(entity, number), sequence, data)
+    return event("signals", f"compass.signal.{kind}.v1", detection(entity, number), sequence, data, feed_type)
 
 
 def user_event(user: Somebody, kind: str = "created", *, sequence: int = 1, **changes: Any) -> bytes:
@@ -117,7 +124,9 @@ def user_event(user: Somebody, kind: str = "created", *, sequence: int = 1, **ch
     return event("auth", f"compass.user.{kind}.v1", user.id, sequence, {"user": state, "changed": []})
 
 
-def event(service: str, event_type: str, subject: UUID, sequence: int, data: dict[str, Any]) -> bytes:
+def event(
+    service: str, event_type: str, subject: UUID, sequence: int, data: dict[str, Any], feed_type: str | None = None
+) -> bytes:
     """Any event, as its bytes."""
     return envelope.encode(
         envelope.Envelope(
@@ -130,6 +139,7 @@ def event(service: str, event_type: str, subject: UUID, sequence: int, data: dic
             datacontenttype="application/json",
             dataschema="urn:quality-compass:test",
             sequence=sequence,
+            feedtype=feed_type,
             data=msgspec.Raw(msgspec.json.encode(data)),
         )
     )
