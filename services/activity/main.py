@@ -6,6 +6,7 @@ from services.activity import endpoints, endpoints_audit, endpoints_stream
 from services.activity.consumers import SUBSCRIPTIONS
 from services.activity.service import group_older_events
 from services.activity.service_audit import watch_gaps
+from services.activity.service_export import Exports
 from services.activity.service_hub import Hub
 from services.activity.service_reads import follow_watermarks
 from services.activity.settings import ActivitySettings
@@ -24,6 +25,7 @@ def create(settings: ActivitySettings) -> FastAPI:
         workers=[follow_watermarks, watch_gaps, group_older_events, hub.run],
     )
     app.state.hub = hub
+    app.state.exports = Exports(settings.export_limit)
     return app
 
 

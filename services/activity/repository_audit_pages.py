@@ -1,42 +1,20 @@
-"""SQL that reads the audit log: pages for a person, the whole of it for an export, and what is missing in it."""
+"""SQL that reads the audit log: pages for a person, and what is missing in it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, TypeAlias
 from uuid import UUID
 
 from msgspec import Meta
-from sqlalchemy import BigInteger, ColumnElement, Row, Text, cast, func, literal, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, cast, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.activity.models import AuditEntry, AuditHead, SequenceGap
-from shared.db import SessionMaker
-
-_PIECE: Final = 5000
+from services.activity.models import AuditEntry, SequenceGap
 
 Position: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 GapPlace: TypeAlias = tuple[datetime, UUID, Annotated[int, Meta(ge=1, le=2**31 - 1)], str]
 """Where a gap stands in the list: (noticed_at, subject, first, source)."""
-
-
-# The envelope as the text that PostgreSQL writes: the hash is taken over it, and decoding it here would only cost time.
-_EXPORTED: Final = (
-    AuditEntry.position,
-    AuditEntry.recorded_at,
-    AuditEntry.event_id,
-    AuditEntry.source,
-    AuditEntry.subject,
-    AuditEntry.sequence,
-    AuditEntry.type,
-    AuditEntry.time,
-    AuditEntry.actor_id,
-    AuditEntry.feed_type,
-    func.encode(AuditEntry.hash, "hex").label("hash"),
-    cast(AuditEntry.envelope, Text).label("envelope"),
-)
-COLUMNS: Final = tuple(str(column.key) for column in _EXPORTED)
-"""What an exported entry has, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +36,6 @@ async def page(session: AsyncSession, filters: AuditFilters, before: int | None,
         wanted.append(AuditEntry.position < before)
     statement = select(AuditEntry).where(*wanted).order_by(AuditEntry.position.desc()).limit(limit)
     return (await session.execute(statement)).scalars().all()
-
-
-async def everything(session_maker: SessionMaker, filters: AuditFilters) -> AsyncIterator[Sequence[Row[Any]]]:
-    """All entries that are there now, in their order, piece by piece, each read in a transaction of its own.
-
-    Rows never change, so that the pieces fit together, and no transaction stays open for as long as the reader takes.
-    """
-    columns = select(*_EXPORTED).where(*_conditions(filters))
-    async with session_maker() as session:
-        end = (await session.execute(select(AuditHead.audit_position))).scalar_one()
-    after = 0
-    while True:
-        piece = (
-            columns.where(AuditEntry.position > after, AuditEntry.position <= end)
-            .order_by(AuditEntry.position)
-            .limit(_PIECE)
-        )
-        async with session_maker() as session:
-            rows = (await session.execute(piece)).all()
-        if rows:
-            yield rows
-        if len(rows) < _PIECE:
-            return
-        after = rows[-1].position
 
 
 async def gaps(session: AsyncSession, after: GapPlace | None, limit: int) -> Sequence[SequenceGap]:

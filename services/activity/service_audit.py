@@ -1,21 +1,13 @@
-"""Exporting the audit log in constant memory, and telling operators of what is missing in it."""
+"""Telling operators of what is missing in the audit log."""
 
 import asyncio
-import csv
-import io
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
-from typing import Any, Final
-from uuid import UUID
+from typing import Final
 
-import msgspec
 from fastapi import FastAPI
 from prometheus_client import Gauge
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.activity import repository_audit_pages as repository
-from services.activity.repository_audit_pages import AuditFilters
 from shared.db import SessionMaker
 from shared.telemetry import logger
 
@@ -23,36 +15,6 @@ MISSING: Final = Gauge("compass_activity_missing_sequences", "Sequence numbers t
 MISSING_SUBJECTS: Final = Gauge("compass_activity_subjects_with_gaps", "Subjects of which an event is missing.")
 
 _LOOK_SECONDS: Final = 5.0
-_encode: Final = msgspec.json.Encoder().encode
-
-
-async def export_ndjson(session_maker: SessionMaker, filters: AuditFilters) -> AsyncIterator[bytes]:
-    """One JSON object per line and entry, in the order of recording; the envelope as an object."""
-    async for rows in repository.everything(session_maker, filters):
-        lines = []
-        for row in rows:
-            entry = row._asdict() | {"envelope": msgspec.Raw(row.envelope.encode())}
-            lines.append(_encode(entry))
-        yield b"\n".join(lines) + b"\n"
-
-
-async def export_csv(session_maker: SessionMaker, filters: AuditFilters) -> AsyncIterator[bytes]:
-    """The same as CSV (RFC 4180) with a header line; the envelope as JSON text in the last column."""
-    yield _csv([repository.COLUMNS])
-    async for rows in repository.everything(session_maker, filters):
-        yield _csv(rows)
-
-
-def _csv(rows: Sequence[Row[Any] | Sequence[str]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([[_cell(value) for value in row] for row in rows])
-    return text.getvalue().encode()
-
-
-def _cell(value: datetime | UUID | str | int | None) -> str | int | None:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return str(value) if isinstance(value, UUID) else value
 
 
 async def measure_gaps(session: AsyncSession) -> None:

@@ -20,3 +20,4 @@ class ActivitySettings(ServiceSettings):
     stream_stalled_seconds: Annotated[
         float, Field(gt=0, le=3600, description="A stream whose reader takes nothing for so long is cut.")
     ] = 30.0
+    export_limit: Annotated[int, Field(ge=1, le=100, description="Exports that run at a time on one instance.")] = 2
