@@ -42,11 +42,17 @@ async def learn_names(session: AsyncSession, messages: Sequence[Message]) -> lis
     return rejections
 
 
-SUBSCRIPTIONS: Final = (
+_AUDITED: Final = (
     Subscription(COMPASS_SIGNALS, "activity.signals", record),
     Subscription(COMPASS_WORKFLOW, "activity.workflow", record),
     Subscription(COMPASS_AUTH, "activity.auth", record),
     Subscription(COMPASS_OPERATIONS, "activity.operations", record),
+)
+AUDITED_TOPICS: Final = tuple(subscription.topic.name for subscription in _AUDITED)
+"""What the audit log is made from."""
+
+SUBSCRIPTIONS: Final = (
+    *_AUDITED,
     Subscription(COMPASS_AUTH, "activity.users", learn_names),
     access_subscription("activity"),
 )

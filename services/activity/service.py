@@ -76,18 +76,19 @@ def read(message: Message) -> AuditRow:
     )
 
 
-async def record(session: AsyncSession, rows: Sequence[AuditRow]) -> None:
-    """Add the events that the log does not have yet, in this order.
+async def record(session: AsyncSession, rows: Sequence[AuditRow]) -> int:
+    """Add the events that the log does not have yet, in this order; answers how many.
 
     What has come is decided under the lock that every writer takes, from the log itself: exact whoever else writes.
     """
     if not rows:
-        return
+        return 0
     head = await audit.lock_head(session)
     fresh = await _take(session, rows)
     if fresh:
         await audit.append(session, head, fresh)
     _count(rows, fresh)
+    return len(fresh)
 
 
 async def _take(session: AsyncSession, rows: Sequence[AuditRow]) -> list[AuditRow]:
@@ -115,6 +116,19 @@ async def _new_events(session: AsyncSession, rows: Sequence[AuditRow]) -> list[A
     fresh = [row for row in rows if received[row.subject].take(row.sequence)]
     await audit.change_gaps(session, gaps, {subject: state.gaps for subject, state in received.items()})
     return fresh
+
+
+async def missing(session: AsyncSession, rows: Sequence[AuditRow]) -> list[AuditRow]:
+    """Those of the events that the log does not have, as far as can be seen without holding up who writes."""
+    events = [row for row in rows if not row.is_snapshot]
+    subjects = {row.subject for row in events}
+    last = await audit.last_sequences(session, subjects)
+    gaps = await audit.open_gaps(session, subjects)
+    received = {subject: Received(last.get(subject, 0), list(gaps.get(subject, ()))) for subject in subjects}
+    new = {row.event_id for row in await _new_snapshots(session, [row for row in rows if row.is_snapshot])}
+    return [
+        row for row in rows if (row.event_id in new if row.is_snapshot else received[row.subject].take(row.sequence))
+    ]
 
 
 async def group_older_events(app: FastAPI) -> None:

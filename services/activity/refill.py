@@ -1,0 +1,116 @@
+"""Command: fill what is missing in the audit log from Kafka, while the service runs.
+
+    python -m services.activity.refill
+
+Reads the configuration of the service, and every topic that the log is made from, from the beginning of what Kafka has
+to where it ends now, in no consumer group: the service's own progress stays as it is. Only what the log lacks is
+stored, at its end, and shown in the feed; gaps close by that. Ends with what was stored and what is still missing.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from services.activity import repository_audit_pages, service
+from services.activity.consumers import AUDITED_TOPICS
+from services.activity.repository_audit import AuditRow
+from services.activity.settings import ActivitySettings
+from shared.db import SessionMaker, create_engine, create_session_maker
+from shared.events.decoding import RejectedMessageError
+from shared.inbox import Message
+from shared.settings import load
+
+_BATCH: Final = 1000
+_POLL_MS: Final = 500
+_SILENCE_SECONDS: Final = 30.0
+
+
+class KafkaSilentError(Exception):
+    """Kafka has messages that it does not hand over."""
+
+
+@dataclass(slots=True)
+class Refilled:
+    """What a run has done. ``unreadable`` messages are among the dead letters since they first came."""
+
+    read: int = 0
+    stored: int = 0
+    unreadable: int = 0
+    still_missing: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.read} messages read, {self.stored} events stored, {self.unreadable} messages that are no events; "
+            f"{self.still_missing} sequence numbers are still missing"
+        )
+
+
+async def refill(session_maker: SessionMaker, bootstrap_servers: str, topics: Sequence[str]) -> Refilled:
+    """Store what the log lacks of what these topics have.
+
+    Raises:
+        KafkaSilentError: when nothing comes for half a minute though there is more.
+    """
+    done = Refilled()
+    consumer = AIOKafkaConsumer(
+        *topics,
+        bootstrap_servers=bootstrap_servers,
+        group_id=None,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
+    async with consumer:
+        ends = await _ends(consumer)
+        silent = 0.0
+        while ends:
+            batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH)
+            for place, messages in batches.items():
+                await _store(session_maker, [one for one in messages if one.offset < ends.get(place, 0)], done)
+            # A position is behind what a transaction or the retention took away, too.
+            ends = {place: end for place, end in ends.items() if await consumer.position(place) < end}
+            silent = 0.0 if batches else silent + _POLL_MS / 1000
+            if silent > _SILENCE_SECONDS:
+                raise KafkaSilentError(f"nothing comes of {len(ends)} partitions though they have more")
+    async with session_maker() as session:
+        _, done.still_missing = await repository_audit_pages.count_missing(session)
+    return done
+
+
+async def _ends(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+    """Where each partition ends that has anything."""
+    places = consumer.assignment()
+    ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
+    begins: dict[TopicPartition, int] = await consumer.beginning_offsets(places)
+    return {place: end for place, end in ends.items() if end > begins[place]}
+
+
+async def _store(session_maker: SessionMaker, messages: Sequence[Message], done: Refilled) -> None:
+    rows: list[AuditRow] = []
+    for message in messages:
+        done.read += 1
+        try:
+            rows.append(service.read(message))
+        except RejectedMessageError:
+            done.unreadable += 1
+    if not rows:
+        return
+    async with session_maker() as session, session.begin():
+        lacking = await service.missing(session, rows)
+        done.stored += await service.record(session, lacking)
+
+
+async def main() -> None:
+    """Refill the configured database from the configured Kafka."""
+    settings = load(ActivitySettings)
+    engine = create_engine(settings, "activity")
+    try:
+        print(await refill(create_session_maker(engine), settings.kafka_bootstrap_servers, AUDITED_TOPICS))  # noqa: T201
+    finally:
+        await engine.dispose()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
