@@ -24,7 +24,8 @@ from shared.settings import load
 
 async def create(maker: SessionMaker, passwords: Passwords, email: str, name: str, password: str) -> bool:
     """Make the account; False where the address is taken."""
-    hashed = await passwords.hash(Caller(email, is_known=True), password)
+    async with passwords.turn(Caller(email, is_known=True)) as turn:
+        hashed = await turn.hash(password)
     async with maker() as session, session.begin():
         return await service_users.create(session, email, name, UserRole.ADMIN, hashed) is not None
 

@@ -30,7 +30,8 @@ async def make(maker: SessionMaker, passwords: Passwords) -> list[str]:
         async with maker() as session:
             if await repository.find_by_email(session, email):
                 continue
-        hashed = await passwords.hash(Caller(email, is_known=True), PASSWORD)
+        async with passwords.turn(Caller(email, is_known=True)) as turn:
+            hashed = await turn.hash(PASSWORD)
         async with maker() as session, session.begin():
             if await service_users.create(session, email, name, role, hashed):
                 made.append(email)

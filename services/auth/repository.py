@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import User
 from shared.events.vocabulary import UserRole
+from shared.tables import event_sequences
 
 Key = tuple[datetime, UUID]
 """Where an account stands in the list: created_at and id, the newest first."""
@@ -59,6 +60,30 @@ async def lock(session: AsyncSession, user_id: UUID) -> User | None:
     return await session.scalar(
         select(User).where(User.id == user_id).with_for_update(key_share=True).execution_options(populate_existing=True)
     )
+
+
+async def lock_next(session: AsyncSession, after: UUID | None, rows: int) -> list[tuple[User, int]]:
+    """The next accounts by id, locked, each with the number of the last event about it."""
+    query = (
+        select(User, event_sequences.c.last)
+        .join(event_sequences, event_sequences.c.subject == User.id)
+        .order_by(User.id)
+        .limit(rows)
+        .with_for_update(of=User, key_share=True)
+    )
+    if after is not None:
+        query = query.where(User.id > after)
+    return [(row[0], row[1]) for row in await session.execute(query)]
+
+
+async def count_all(session: AsyncSession) -> int:
+    """How many accounts there are."""
+    return (await session.scalars(select(func.count()).select_from(User))).one()
+
+
+async def last_sequence(session: AsyncSession, subject: UUID) -> int | None:
+    """The number of the last event about a subject, None before the first."""
+    return await session.scalar(select(event_sequences.c.last).where(event_sequences.c.subject == subject))
 
 
 async def create(session: AsyncSession, **columns: Any) -> User | None:

@@ -65,7 +65,7 @@ async def login(
         place = await service_throttling.place(reader, attempt.email, attempt.address, found.id if found else _NOBODY)
         await service_throttling.admit(reader, place)
     hashed = found.hashed_password if found else None
-    matches = await tools.passwords.verify(place.caller, attempt.password, hashed)
+    matches = await service_throttling.check(readers, tools, place, place.caller, attempt.password, hashed)
     chosen = None
     if matches and found is not None and found.is_active:
         chosen = await service_passwords.replacement(tools, place.caller, found, attempt.password, attempt.new_password)
@@ -75,7 +75,9 @@ async def login(
     now = datetime.now(UTC)
     reason = _refusal(user, hashed if matches else None, now)
     if user is None or reason is not None:
-        await service_throttling.note_failure(session, place, now)
+        if matches:
+            # Counted like a wrong one, which has been already: that it is right is not to be told from the pauses.
+            await service_throttling.note_failure(session, place, now)
         await _tell_failure(session, user, reason or "unknown", attempt.address)
         return UnauthenticatedError("The address or the password is wrong.", "invalid_credentials")
 

@@ -72,9 +72,8 @@ async def change(session: AsyncSession, readers: SessionMaker, tools: Tools, wan
         place = await service_throttling.place(reader, found.email, wanted.address, found.id)
         await service_throttling.admit(reader, place)
     caller = Caller(str(found.id), is_known=True)
-    if not await tools.passwords.verify(caller, wanted.current, found.hashed_password):
+    if not await service_throttling.check(readers, tools, place, caller, wanted.current, found.hashed_password):
         user = await repository.lock(session, found.id)
-        await service_throttling.note_failure(session, place, datetime.now(UTC))
         if user is not None:
             data = events.LoginFailed(known_user=True, reason="current_password", address=wanted.address)
             await tell(session, events.LOGIN_FAILED, user.id, data, user.id)
@@ -102,10 +101,11 @@ async def store(session: AsyncSession, tools: Tools, user: User, chosen: NewPass
 async def _accepted(tools: Tools, caller: Caller, user: User, current: str, chosen: str) -> NewPassword:
     if chosen == current:
         raise _refused("must differ from the present one")
-    complaint = await tools.passwords.complaint(caller, chosen, user.email, user.name)
-    if complaint is not None:
-        raise _refused(complaint)
-    return NewPassword(await tools.passwords.hash(caller, chosen))
+    async with tools.passwords.turn(caller) as turn:
+        complaint = await turn.complaint(chosen, user.email, user.name)
+        if complaint is not None:
+            raise _refused(complaint)
+        return NewPassword(await turn.hash(chosen))
 
 
 def _refused(why: str, code: str = "refused_password", pointer: str = "/body/new_password") -> InvalidError:

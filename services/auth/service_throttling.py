@@ -25,7 +25,9 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth import repository_sessions, repository_throttles
+from services.auth.service_tools import Tools
 from services.auth.turns import Caller
+from shared.db import SessionMaker
 from shared.errors import TooManyRequestsError
 
 FORGOTTEN_AFTER: Final = timedelta(hours=1)
@@ -114,6 +116,26 @@ async def admit(session: AsyncSession, place: Place) -> None:
         seconds = math.ceil((until - now).total_seconds())
         detail = f"Too many failed logins. Try again in {seconds} seconds."
         raise TooManyRequestsError(detail, "login_throttled", headers={"retry-after": str(seconds)})
+
+
+async def check(
+    readers: SessionMaker, tools: Tools, place: Place, caller: Caller, password: str, hashed: str | None
+) -> bool:
+    """Whether it is the password. A wrong one is counted before anybody's next one is checked.
+
+    So of a burst of attempts that are all admitted no more are checked than of the same attempts one by one.
+
+    Raises:
+        TooManyRequestsError: for a place that has to wait meanwhile, or while too many wait already.
+    """
+    async with tools.passwords.turn(caller) as turn:
+        async with readers() as session:
+            await admit(session, place)
+        matches = await turn.verify(password, hashed)
+        if not matches:
+            async with readers() as session, session.begin():
+                await note_failure(session, place, datetime.now(UTC))
+    return matches
 
 
 async def note_failure(session: AsyncSession, place: Place, now: datetime) -> None:

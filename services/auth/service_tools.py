@@ -33,7 +33,12 @@ class Tools:
     @property
     def longest_acceptance(self) -> timedelta:
         """How long after it was issued a token may still be accepted somewhere."""
-        return self.settings.access_token_lifetime + timedelta(seconds=LEEWAY_SECONDS)
+        return longest_acceptance(self.settings)
+
+
+def longest_acceptance(settings: AuthSettings) -> timedelta:
+    """How long after it was issued a token may still be accepted somewhere."""
+    return settings.access_token_lifetime + timedelta(seconds=LEEWAY_SECONDS)
 
 
 def _tools(request: Request) -> Tools:

@@ -172,7 +172,8 @@ async def _keep_an_administrator(session: AsyncSession, user: User, columns: dic
 async def _initial_password(tools: Tools, actor_id: UUID) -> tuple[str, dict[str, Any]]:
     """A new one and the columns that hold it."""
     password = new_initial_password()
-    hashed = await tools.passwords.hash(Caller(str(actor_id), is_known=True), password)
+    async with tools.passwords.turn(Caller(str(actor_id), is_known=True)) as turn:
+        hashed = await turn.hash(password)
     until = datetime.now(UTC) + timedelta(hours=tools.settings.initial_password_hours)
     return password, {"hashed_password": hashed, "initial_password_until": until}
 

@@ -3,9 +3,13 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from typing import Final
+from datetime import UTC, datetime
+from typing import Final, NoReturn
 
-from services.auth import repository
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.auth import repository, repository_keys
+from services.auth.keys import KeyDecryptionError, KeyRing
 from services.auth.settings import AuthSettings
 from shared.db import create_engine, create_session_maker, is_transient
 from shared.settings import load
@@ -14,29 +18,48 @@ _RETRY_SECONDS: Final = 1.0
 
 
 def run(settings_class: type[AuthSettings]) -> None:
-    """Stop the process, outside of local use, where an account is active whose password everybody can read.
+    """Stop the process, outside of local use, where an account is active whose password everybody can read, or where
+    the key from the environment does not decrypt the signing keys.
 
     Waits for a database that is away: without it nobody can log in either.
     """
     settings = load(settings_class)
     if settings.is_local:
         return
-    users = asyncio.run(_active_demo_users(settings))
+    users, problem = asyncio.run(_look(settings))
     if users:
-        print(f"COMPASS_ENVIRONMENT: production refuses the active demo users {', '.join(users)}", file=sys.stderr)  # noqa: T201 - before logging exists
-        raise SystemExit(2)
+        _refuse(f"COMPASS_ENVIRONMENT: production refuses the active demo users {', '.join(users)}")
+    if problem:
+        _refuse(f"COMPASS_KEY_ENCRYPTION_KEY: {problem}")
 
 
-async def _active_demo_users(settings: AuthSettings) -> Sequence[str]:
+def _refuse(why: str) -> NoReturn:
+    print(why, file=sys.stderr)  # noqa: T201 - before logging exists
+    raise SystemExit(2)
+
+
+async def _look(settings: AuthSettings) -> tuple[Sequence[str], str | None]:
+    """The active demo users, and why the keys in the database cannot be used."""
     engine = create_engine(settings, "auth")
     try:
         while True:
             try:
                 async with create_session_maker(engine)() as session:
-                    return await repository.active_demo_users(session)
+                    users = await repository.active_demo_users(session)
+                    return users, await _unusable_key(session, settings)
             except Exception as error:
                 if not is_transient(error):
                     raise
                 await asyncio.sleep(_RETRY_SECONDS)
     finally:
         await engine.dispose()
+
+
+async def _unusable_key(session: AsyncSession, settings: AuthSettings) -> str | None:
+    ring = KeyRing(*settings.key_encryption_keys)
+    try:
+        for row in await repository_keys.verifying(session, datetime.now(UTC)):
+            ring.signer(row)
+    except KeyDecryptionError as error:
+        return str(error)
+    return None

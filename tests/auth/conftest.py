@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import text
 
 from deploy.local.postgres import EmbeddedPostgres
@@ -21,6 +22,16 @@ from shared.db import create_engine
 from tests.support.service import ServiceUnderTest, service_settings, service_under_test
 
 KEY = base64.b64encode(hashlib.sha512(b"key encryption key of the tests").digest()[:32]).decode()
+TABLES = (
+    "refresh_tokens",
+    "sessions",
+    "users",
+    "signing_keys",
+    "outbox",
+    "event_sequences",
+    "login_throttles",
+    "idempotency_keys",
+)
 CHEAP: dict[str, Any] = {"key_encryption_key": KEY, "bcrypt_cost": 4}
 
 
@@ -59,10 +70,27 @@ async def own_database(_migrated_database: str) -> AuthSettings:
     settings: AuthSettings = service_settings(AuthSettings, _migrated_database, **CHEAP)
     engine = create_engine(settings, "auth")
     async with engine.begin() as connection:
-        for table in ("refresh_tokens", "sessions", "users", "signing_keys", "outbox", "event_sequences"):
+        for table in TABLES:
             await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - the names stand above
     await engine.dispose()
     return settings
+
+
+@pytest.fixture
+async def live(own_database: AuthSettings) -> AsyncIterator[FastAPI]:
+    """The service on connections of its own, where requests meet each other as they do in production."""
+    app = create(own_database)
+    maker = app.state.session_maker
+    await service_upkeep.once(maker, app.state.tools)
+    await demo_users.make(maker, app.state.tools.passwords)
+    await app.state.access.refresh()
+    yield app
+    await maker.kw["bind"].dispose()
+
+
+def caller(app: FastAPI) -> httpx.AsyncClient:
+    """A caller of a service on its own connections, without a token."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://service")
 
 
 async def login(

@@ -102,7 +102,8 @@ async def test_the_first_administrator(own_database: AuthSettings) -> None:
             user = await repository.find_by_email(session, "BOSS@b.example")
             assert user is not None
             assert (user.role, user.name, user.email) == (UserRole.ADMIN, "The Boss", "boss@b.example")
-            assert await passwords.verify(Caller("boss", is_known=True), "a long password", user.hashed_password)
+            async with passwords.turn(Caller("boss", is_known=True)) as turn:
+                assert await turn.verify("a long password", user.hashed_password)
     finally:
         await engine.dispose()
 

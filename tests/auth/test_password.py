@@ -1,6 +1,5 @@
 """Changing one's own password, and which ones are refused."""
 
-import asyncio
 from typing import Any
 
 import httpx
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from services.auth.password_rules import complaint
+from services.auth.passwords import Turn
 from tests.auth.conftest import bearer, login
 from tests.support.service import ServiceUnderTest
 
@@ -138,43 +138,38 @@ async def test_from_12_to_72_bytes_are_taken(client: httpx.AsyncClient, new: str
     assert (await login(client, password=new)).status_code == 200
 
 
-async def test_two_changes_at_once_leave_one_password(auth: ServiceUnderTest, client: httpx.AsyncClient) -> None:
-    """The password that somebody else set while ours was checked is not overwritten."""
+async def test_two_changes_at_once_leave_one_password(
+    auth: ServiceUnderTest, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The password that somebody else set while ours was hashed is not overwritten."""
     token = (await login(client)).json()["access_token"]
-    hash_password = auth.app.state.tools.passwords.hash
+    hash_password = Turn.hash
 
-    async def meanwhile(*given: Any) -> str:
+    async def meanwhile(turn: Turn, password: str) -> str:
         async with auth.session_maker() as session, session.begin():
             await session.execute(text("UPDATE users SET hashed_password = 'another'"))
-        hashed: str = await hash_password(*given)
-        return hashed
+        return await hash_password(turn, password)
 
-    auth.app.state.tools.passwords.hash = meanwhile
+    monkeypatch.setattr(Turn, "hash", meanwhile)
     answer = await change(client, token)
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
     assert {row["hashed_password"] for row in await auth.rows("SELECT hashed_password FROM users")} == {"another"}
 
 
 async def test_a_login_with_the_old_password_that_began_before_is_refused(
-    auth: ServiceUnderTest, client: httpx.AsyncClient
+    auth: ServiceUnderTest, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = (await login(client)).json()["access_token"]
-    passwords = auth.app.state.tools.passwords
-    verify, checked, changed = passwords.verify, asyncio.Event(), asyncio.Event()
+    check = Turn.verify
 
-    async def slowly(*given: Any) -> bool:
-        matches: bool = await verify(*given)
-        checked.set()
-        await changed.wait()
+    async def meanwhile(turn: Turn, password: str, hashed: str | None) -> bool:
+        matches = await check(turn, password, hashed)
+        async with auth.session_maker() as session, session.begin():
+            await session.execute(text("UPDATE users SET hashed_password = 'another'"))
         return matches
 
-    passwords.verify = slowly
-    began = asyncio.create_task(login(client))
-    await checked.wait()
-    passwords.verify = verify
-    assert (await change(client, token)).status_code == 204
-    changed.set()
-    assert (await began).status_code == 401
+    monkeypatch.setattr(Turn, "verify", meanwhile)
+    assert (await login(client)).status_code == 401
+    assert await auth.rows("SELECT * FROM sessions") == []
 
 
 @given(st.text(min_size=1, max_size=72), st.text(max_size=40), st.text(max_size=40))

@@ -161,7 +161,8 @@ async def test_concurrent_refreshes_end_in_one_valid_session(own_database: AuthS
     maker = create_session_maker(engine)
     try:
         await service_upkeep.once(maker, tools)
-        hashed = await tools.passwords.hash(Caller("a", is_known=True), demo_users.PASSWORD)
+        async with tools.passwords.turn(Caller("a", is_known=True)) as turn:
+            hashed = await turn.hash(demo_users.PASSWORD)
         async with maker() as session, session.begin():
             await service_users.create(session, "a@b.example", "A", UserRole.ADMIN, hashed)
         attempt = service.Attempt("a@b.example", demo_users.PASSWORD, "10.0.0.1", None)

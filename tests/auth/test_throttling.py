@@ -45,6 +45,81 @@ async def test_the_owner_gets_in_from_elsewhere(client: httpx.AsyncClient) -> No
     assert (await login(client, "viewer@demo.example", headers=HERE)).status_code == 200
 
 
+def place(number: int) -> dict[str, str]:
+    return {"x-client-address": f"198.51.{number // 250}.{number % 250}"}
+
+
+async def test_under_attack_a_strange_address_has_one_attempt(
+    client: httpx.AsyncClient, auth: ServiceUnderTest
+) -> None:
+    for number in range(service_throttling.ATTACKED_FROM + 1):
+        await login(client, password="a wrong password", headers=place(number))
+    first, second = [await login(client, password="a wrong password", headers=place(900)) for _ in range(2)]
+    assert (first.status_code, second.status_code) == (401, 429)
+    assert 55 < int(second.headers["retry-after"]) <= 60
+    # Another account is not under attack.
+    assert (await login(client, "viewer@demo.example", "a wrong password", headers=place(900))).status_code == 401
+
+
+async def test_the_owner_waits_a_minute_at_most_where_they_usually_are(
+    auth: ServiceUnderTest, client: httpx.AsyncClient
+) -> None:
+    for headers, longest in ((HERE, 60), (ELSEWHERE, 900)):
+        if headers is HERE:
+            assert (await login(client, headers=headers)).status_code == 200
+        for _ in range(17):
+            await let_pass(auth, timedelta(minutes=16))
+            await login(client, password="a wrong password", headers=headers)
+        answer = await login(client, headers=headers)
+        assert longest - 5 < int(answer.headers["retry-after"]) <= longest
+        await let_pass(auth, timedelta(hours=2))
+
+
+async def test_who_had_to_be_logged_out_is_not_known_there(auth: ServiceUnderTest) -> None:
+    [user] = await auth.rows("SELECT id FROM users WHERE email = 'clinical@demo.example'")
+    async with auth.session_maker() as session, session.begin():
+
+        async def known(address: str | None) -> bool:
+            found = await service_throttling.place(session, "clinical@demo.example", address, user["id"])
+            return found.is_known
+
+        for address, end in [("192.0.2.1", None), ("192.0.2.2", "logout"), ("192.0.2.3", "revoked"), (None, None)]:
+            await session.execute(
+                text(
+                    "INSERT INTO sessions (user_id, expires_at, address, ended_at, end_reason) VALUES "
+                    "(:user, now(), :address, CASE WHEN CAST(:end AS text) IS NOT NULL THEN now() END, :end)"
+                ),
+                {"user": user["id"], "address": address, "end": end},
+            )
+        assert [await known(f"192.0.2.{last}") for last in range(5)] == [False, True, True, False, False]
+        await session.execute(text("UPDATE sessions SET address = '2001:db8:1:2:3:4:5:6'"))
+        assert [await known(address) for address in ("2001:db8:1:2::9", "2001:db8:1:3::9", None)] == [
+            True,
+            False,
+            False,
+        ]
+
+
+async def test_one_households_addresses_wait_together(client: httpx.AsyncClient) -> None:
+    """Whoever has one IPv6 address has 2^64 of them."""
+    statuses = [
+        (await login(client, password="a wrong password", headers={"x-client-address": f"2001:db8::{n}"})).status_code
+        for n in range(8)
+    ]
+    assert statuses == [401] * 6 + [429] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [("::ffff:192.0.2.1", "192.0.2.1"), ("fe80::1%eth0", "fe80::1"), ("nonsense", None), ("192.0.2.1", "192.0.2.1")],
+)
+async def test_addresses_are_brought_into_one_form(
+    auth: ServiceUnderTest, client: httpx.AsyncClient, given: str, seen: str | None
+) -> None:
+    assert (await login(client, headers={"x-client-address": given})).status_code == 200
+    assert [row["address"] for row in await auth.rows("SELECT address FROM sessions")] == [seen]
+
+
 async def test_pauses_grow(auth: ServiceUnderTest, client: httpx.AsyncClient) -> None:
     await fail(client, 6)
     waits = []
