@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared import auth, errors, telemetry
 from shared.abandonment import EndsWithItsClient
 from shared.access import Access, AccessLoader
-from shared.db import create_engine, create_session_maker
+from shared.db import create_engine, create_reading_pool, create_session_maker
 from shared.kafka import Consumers, Subscription
 from shared.relay import Relay
 from shared.settings import ServiceSettings, Settings, load
@@ -59,6 +59,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.reading_pool = await create_reading_pool(settings, name)
         app.state.background = [
             Supervised("relay", relay.run),
             Supervised("access", access.run),
@@ -76,6 +77,7 @@ def create_app(
             with suppress(asyncio.CancelledError):
                 await task
         await engine.dispose()
+        app.state.reading_pool.terminate()
         logger.info("stopped", service=name)
 
     app = FastAPI(

@@ -1,6 +1,7 @@
 """The database: engine, sessions, one transaction per request, and which of its errors may pass."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import asyncpg
@@ -51,19 +52,20 @@ def create_engine(settings: ServiceSettings, schema: str) -> AsyncEngine:
         hide_parameters=True,
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,
-        connect_args={
-            "timeout": CONNECT_TIMEOUT_SECONDS,
-            "server_settings": {
-                "search_path": schema,
-                "application_name": f"compass-{schema}",
-                "statement_timeout": str(int(settings.statement_timeout_seconds * 1000)),
-                "idle_in_transaction_session_timeout": "60000",
-                # A connection that was cut, by a crash or in the middle of a stream, ends its statement as well.
-                "client_connection_check_interval": "500",
-                "timezone": "UTC",
-            },
-        },
+        connect_args={"timeout": CONNECT_TIMEOUT_SECONDS, "server_settings": _server_settings(settings, schema)},
     )
+
+
+def _server_settings(settings: ServiceSettings, schema: str) -> dict[str, str]:
+    return {
+        "search_path": schema,
+        "application_name": f"compass-{schema}",
+        "statement_timeout": str(int(settings.statement_timeout_seconds * 1000)),
+        "idle_in_transaction_session_timeout": "60000",
+        # A connection that was cut, by a crash or in the middle of a stream, ends its statement as well.
+        "client_connection_check_interval": "500",
+        "timezone": "UTC",
+    }
 
 
 def create_session_maker(engine: AsyncEngine) -> SessionMaker:
@@ -81,12 +83,64 @@ DbSession = Annotated[AsyncSession, Depends(_request_session, scope="function")]
 """One transaction per request. The scope ends before the answer is sent, so that a failed commit is never a 2xx."""
 
 
-async def raw_connection(session: AsyncSession) -> Any:
+class _ReadingConnection(asyncpg.Connection):
+    """A connection that is given back as it is: single statements that read leave nothing behind to be reset."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a request reads by when nothing has to hold together: a connection on which each statement is its own.
+
+    A session costs a request that only looks something up more than the look itself: a ping, the begin and the end of
+    a transaction, and SQLAlchemy around them.
+    """
+
+    connection: Any
+
+
+AnySession = AsyncSession | Reading
+"""What a statement that only reads can be run on."""
+
+
+def create_reading_pool(settings: ServiceSettings, schema: str) -> Any:
+    """Connections for `Reading`, as many as `create_engine` has. Nothing connects before the first statement."""
+    return asyncpg.create_pool(
+        str(settings.database_url),
+        min_size=0,
+        max_size=settings.database_pool_size,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        connection_class=_ReadingConnection,
+        server_settings=_server_settings(settings, schema),
+    )
+
+
+async def _request_reading(request: Request) -> AsyncIterator[AnySession]:
+    pool = getattr(request.app.state, "reading_pool", None)
+    if pool is None:
+        # A service under test keeps everything in one transaction of its session.
+        maker: SessionMaker = request.app.state.session_maker
+        async with maker() as session, session.begin():
+            yield session
+        return
+    async with pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+        yield Reading(connection)
+
+
+DbReading = Annotated[AnySession, Depends(_request_reading, scope="function")]
+"""For endpoints whose statements each may see another moment."""
+
+
+async def raw_connection(session: AnySession) -> Any:
     """The asyncpg connection under a session, inside the session's transaction.
 
     SQLAlchemy begins the transaction with its first statement; a COPY before it would survive a rollback. The
     statement here makes sure of it.
     """
+    if isinstance(session, Reading):
+        return session.connection
     connection = await session.connection()
     if not connection.sync_connection or not _in_server_transaction(connection):
         await connection.exec_driver_sql("SELECT 1")

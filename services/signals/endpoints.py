@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from services.signals import repository, service, service_edits
 from services.signals.schemas import SignalDetail, SignalEdit, SignalPage, SignalQuery
 from shared.auth import Permission, User, require
-from shared.db import DbSession
+from shared.db import DbReading, DbSession
 from shared.errors import NotFoundError
 from shared.preconditions import IfMatch
 
@@ -21,7 +21,7 @@ _JSON = "application/json"
 
 
 @router.get("/signals", response_model=SignalPage)
-async def list_signals(user: Reader, query: Annotated[SignalQuery, Query()], session: DbSession) -> Response:
+async def list_signals(user: Reader, query: Annotated[SignalQuery, Query()], session: DbReading) -> Response:
     """Signals by filters, a page at a time; each entity's current detection unless `include_history` is set.
 
     Every filter by value may be given several times and matches any of its values. `dimension.<name>=<value>`
@@ -32,7 +32,7 @@ async def list_signals(user: Reader, query: Annotated[SignalQuery, Query()], ses
 
 
 @router.get("/signals/{signal_id}", response_model=SignalDetail)
-async def get_signal(signal_id: UUID, _: Reader, session: DbSession) -> Response:
+async def get_signal(signal_id: UUID, _: Reader, session: DbReading) -> Response:
     """One signal with all that is stored of it, its workflow status and where to read on."""
     found = await repository.detail(session, signal_id)
     if found is None:

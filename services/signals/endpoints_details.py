@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from services.signals import service_details
 from services.signals.schemas import HistoryPage, TechnicalView, TemporalView
 from shared.auth import Permission, User, require
-from shared.db import DbSession
+from shared.db import DbReading
 from shared.pagination import Cursor, Limit
 
 router = APIRouter(prefix="/api/signals/{signal_id}", tags=["signals"])
@@ -17,13 +17,13 @@ Reader = Annotated[User, require(Permission.READ)]
 
 
 @router.get("/temporal")
-async def get_temporal(signal_id: UUID, _: Reader, session: DbSession) -> TemporalView:
+async def get_temporal(signal_id: UUID, _: Reader, session: DbReading) -> TemporalView:
     """The metric's value month by month, with the band of the peers and the engine's figures."""
     return await service_details.temporal(session, signal_id)
 
 
 @router.get("/technical-details")
-async def get_technical_details(signal_id: UUID, _: Reader, session: DbSession) -> TechnicalView:
+async def get_technical_details(signal_id: UUID, _: Reader, session: DbReading) -> TechnicalView:
     """How the signal was classified: z-score, tiers, inputs with their indicators, reasoning, severity step by step."""
     return await service_details.technical(session, signal_id)
 
@@ -32,7 +32,7 @@ async def get_technical_details(signal_id: UUID, _: Reader, session: DbSession) 
 async def get_history(
     signal_id: UUID,
     _: Reader,
-    session: DbSession,
+    session: DbReading,
     limit: Limit = 25,
     cursor: Annotated[Cursor, Query()] = None,
 ) -> Response:

@@ -7,7 +7,6 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.signals.repository_filters import (
     NULLABLE,
@@ -18,7 +17,7 @@ from services.signals.repository_filters import (
     SortOrder,
     conditions,
 )
-from shared.db import raw_connection
+from shared.db import AnySession, raw_connection
 from shared.pagination import COUNT_CAP
 
 _DAYS_OPEN: Final = (
@@ -87,7 +86,7 @@ class Place:
 
 
 async def page(
-    session: AsyncSession, filters: SignalFilters, sort: Sort, order: SortOrder, place: Place, rows: int
+    session: AnySession, filters: SignalFilters, sort: Sort, order: SortOrder, place: Place, rows: int
 ) -> list[Row]:
     """Up to so many rows after a place. Equal keys are in the order of their ids; missing ones are last."""
     matching = conditions(filters)
@@ -111,12 +110,12 @@ async def page(
     return found + await _part(session, missing, sort, order, after, rows - len(found))
 
 
-async def total(session: AsyncSession, filters: SignalFilters) -> int:
+async def total(session: AnySession, filters: SignalFilters) -> int:
     """How many signals match; more than COUNT_CAP are counted as one more."""
     return await _count(session, conditions(filters), COUNT_CAP + 1)
 
 
-async def detail(session: AsyncSession, signal_id: UUID) -> tuple[str, str] | None:
+async def detail(session: AnySession, signal_id: UUID) -> tuple[str, str] | None:
     """A signal with everything as JSON, and its entity tag."""
     connection = await raw_connection(session)
     record = await connection.fetchrow(_DETAIL, signal_id) or await connection.fetchrow(_archived(_DETAIL), signal_id)
@@ -125,7 +124,7 @@ async def detail(session: AsyncSession, signal_id: UUID) -> tuple[str, str] | No
     return record["item"], etag(record["event_sequence"], record["workflow_sequence"], record["is_current"])
 
 
-async def earlier(session: AsyncSession, signal_id: UUID, before: datetime | None, rows: int) -> list[Row] | None:
+async def earlier(session: AnySession, signal_id: UUID, before: datetime | None, rows: int) -> list[Row] | None:
     """Detections of the signal's entity that are older than it (and than `before`); None without the signal."""
     connection = await raw_connection(session)
     which = "SELECT s.entity_id, s.detected_at FROM signals AS s WHERE s.id = $1"
@@ -181,22 +180,22 @@ _RELATED: Final = f"""
 """  # noqa: S608 - constants
 
 
-async def children(session: AsyncSession, signal_id: UUID, rows: int) -> list[Row]:
+async def children(session: AnySession, signal_id: UUID, rows: int) -> list[Row]:
     """Current signals with the signal's dimensions and one more, of the same metric and facility; worst first."""
     return await _relatives(session, _CHILDREN, signal_id, rows)
 
 
-async def parent(session: AsyncSession, signal_id: UUID) -> Row | None:
+async def parent(session: AnySession, signal_id: UUID) -> Row | None:
     """The current signal with all of the signal's dimensions but one; of several the first by its dimensions."""
     return next(iter(await _relatives(session, _PARENT, signal_id)), None)
 
 
-async def related(session: AsyncSession, signal_id: UUID, rows: int) -> list[Row]:
+async def related(session: AnySession, signal_id: UUID, rows: int) -> list[Row]:
     """Current signals of the same facility and service line in other metrics; worst first."""
     return await _relatives(session, _RELATED, signal_id, rows)
 
 
-async def _relatives(session: AsyncSession, statement: str, *parameters: Any) -> list[Row]:
+async def _relatives(session: AnySession, statement: str, *parameters: Any) -> list[Row]:
     connection = await raw_connection(session)
     records = await connection.fetch(statement, *parameters)
     if not records:
@@ -204,7 +203,7 @@ async def _relatives(session: AsyncSession, statement: str, *parameters: Any) ->
     return [Row(record["item"], record["key"], record["id"]) for record in records]
 
 
-async def exists(session: AsyncSession, signal_id: UUID) -> bool:
+async def exists(session: AnySession, signal_id: UUID) -> bool:
     """Whether there is such a signal."""
     connection = await raw_connection(session)
     found: bool = await connection.fetchval(
@@ -214,7 +213,7 @@ async def exists(session: AsyncSession, signal_id: UUID) -> bool:
     return found
 
 
-async def fields(session: AsyncSession, signal_id: UUID, names: Sequence[str]) -> dict[str, Any] | None:
+async def fields(session: AnySession, signal_id: UUID, names: Sequence[str]) -> dict[str, Any] | None:
     """Some columns of a signal as they stand in JSON; None without the signal."""
     connection = await raw_connection(session)
     columns = ", ".join(f"s.{name}" for name in names)
@@ -233,7 +232,7 @@ def etag(event_sequence: int, workflow_sequence: int, is_current: bool) -> str:
 
 
 async def _part(
-    session: AsyncSession, matching: Conditions, sort: Sort, order: SortOrder, place: Place, rows: int
+    session: AnySession, matching: Conditions, sort: Sort, order: SortOrder, place: Place, rows: int
 ) -> list[Row]:
     column = SORT_COLUMNS[sort]
     chosen = matching.copy()
@@ -254,7 +253,7 @@ async def _part(
     return [Row(record["item"], record["key"], record["id"]) for record in records]
 
 
-async def _count(session: AsyncSession, matching: Conditions, most: int) -> int:
+async def _count(session: AnySession, matching: Conditions, most: int) -> int:
     connection = await raw_connection(session)
     found: int = await connection.fetchval(
         f"SELECT count(*) FROM (SELECT FROM signals AS s WHERE {matching.where} LIMIT {most:d}) AS found",  # noqa: S608

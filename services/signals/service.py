@@ -4,18 +4,18 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.signals import repository
 from services.signals.repository import CURSORS, Place
 from services.signals.schemas import SignalQuery
+from shared.db import AnySession
 from shared.errors import FieldProblem, InvalidError
 from shared.pagination import COUNT_CAP, decode_cursor, encode_cursor
 
 _LARGEST_SEVERITY = 2**31 - 1
 
 
-async def list_page(session: AsyncSession, query: SignalQuery, caller: UUID) -> bytes:
+async def list_page(session: AnySession, query: SignalQuery, caller: UUID) -> bytes:
     """A page of the list, as the JSON of a `SignalPage`.
 
     Raises:

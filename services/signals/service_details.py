@@ -5,10 +5,10 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.signals import repository
 from services.signals.schemas import PeriodView, TechnicalView, TemporalView
+from shared.db import AnySession
 from shared.errors import NotFoundError
 from shared.pagination import decode_cursor, encode_cursor
 
@@ -24,7 +24,7 @@ _TECHNICAL: Final = (
 )
 
 
-async def temporal(session: AsyncSession, signal_id: UUID) -> TemporalView:
+async def temporal(session: AnySession, signal_id: UUID) -> TemporalView:
     """Timeline, peers and figures joined by month; a month that only one of them names is there too.
 
     Raises:
@@ -47,7 +47,7 @@ async def temporal(session: AsyncSession, signal_id: UUID) -> TemporalView:
     return TemporalView(signal_id=signal_id, periods=periods, **found)
 
 
-async def technical(session: AsyncSession, signal_id: UUID) -> TechnicalView:
+async def technical(session: AnySession, signal_id: UUID) -> TechnicalView:
     """How the signal was classified.
 
     Raises:
@@ -59,7 +59,7 @@ async def technical(session: AsyncSession, signal_id: UUID) -> TechnicalView:
     return TechnicalView(signal_id=signal_id, zscore=zscore, **found)
 
 
-async def history(session: AsyncSession, signal_id: UUID, limit: int, cursor: str | None) -> bytes:
+async def history(session: AnySession, signal_id: UUID, limit: int, cursor: str | None) -> bytes:
     """A page of earlier detections, as the JSON of a `HistoryPage`.
 
     Raises:
@@ -77,7 +77,7 @@ async def history(session: AsyncSession, signal_id: UUID, limit: int, cursor: st
     return f'{{"signals":[{items}],'.encode() + msgspec.json.encode(rest)[1:]
 
 
-async def _fields(session: AsyncSession, signal_id: UUID, names: tuple[str, ...]) -> dict[str, Any]:
+async def _fields(session: AnySession, signal_id: UUID, names: tuple[str, ...]) -> dict[str, Any]:
     found = await repository.fields(session, signal_id, names)
     if found is None:
         raise NotFoundError("There is no signal with this id.")

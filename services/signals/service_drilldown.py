@@ -6,18 +6,18 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.signals import repository
 from services.signals.repository import Row
 from services.signals.schemas import Contribution, Contributions
+from shared.db import AnySession
 from shared.errors import NotFoundError
 
 _MOST_CHILDREN: Final = 1000
 _QUANTUM: Final = Decimal("0.0001")  # what the figures themselves are rounded to
 
 
-async def relatives(session: AsyncSession, signal_id: UUID, found: Awaitable[Sequence[Row]]) -> bytes:
+async def relatives(session: AnySession, signal_id: UUID, found: Awaitable[Sequence[Row]]) -> bytes:
     """The JSON of `Relatives`.
 
     Raises:
@@ -29,7 +29,7 @@ async def relatives(session: AsyncSession, signal_id: UUID, found: Awaitable[Seq
     return f'{{"signals":[{",".join(row.item for row in rows)}]}}'.encode()
 
 
-async def parent(session: AsyncSession, signal_id: UUID) -> bytes:
+async def parent(session: AnySession, signal_id: UUID) -> bytes:
     """The JSON of `ParentView`.
 
     Raises:
@@ -41,7 +41,7 @@ async def parent(session: AsyncSession, signal_id: UUID) -> bytes:
     return f'{{"signal":{row.item if row else "null"}}}'.encode()
 
 
-async def contributions(session: AsyncSession, signal_id: UUID) -> Contributions:
+async def contributions(session: AnySession, signal_id: UUID) -> Contributions:
     """The parent's excess by its children: the child's share of the encounters times its own distance.
 
     A child without encounters has no share. Figures are rounded like the values; what that leaves is unexplained.
@@ -85,6 +85,6 @@ def _decimal(value: float) -> Decimal:
     return Decimal(repr(value))
 
 
-async def _require(session: AsyncSession, signal_id: UUID) -> None:
+async def _require(session: AnySession, signal_id: UUID) -> None:
     if not await repository.exists(session, signal_id):
         raise NotFoundError("There is no signal with this id.")
