@@ -2,10 +2,18 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
+from deploy.local.ports import free_port
+from tests.support.eventually import eventually
+from tests.support.service import token
 from tests.workflow.world import CLINICAL, NURSING, OFFICE, World, detection, kinds, signal_event
 
 
@@ -27,6 +35,51 @@ async def test_of_fifty_first_assigns_one_wins(real_world: World, if_match: str 
         "allowed_next_statuses": (await real_world.show(signal, CLINICAL))["allowed_next_statuses"]
     }
     assert line["assignee"]["id"] == winner["assignee_id"]
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """The application behind a real HTTP server, without its background work; where it is."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_config=None))
+    serving = asyncio.create_task(server.serve())
+
+    async def started() -> bool:
+        return server.started
+
+    try:
+        await eventually(started)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def test_of_fifty_first_assigns_over_http_one_wins(real_world: World) -> None:
+    """Each over a connection of its own, half of them with the ETag of the untouched signal."""
+    signal = await real_world.new_signal()
+    people = (CLINICAL, NURSING, OFFICE)
+
+    async def assign(url: str, number: int) -> httpx.Response:
+        by, to = people[number % 3], people[number // 3 % 3]
+        headers = {"authorization": f"Bearer {token(by.role, user=by.id, name=by.name)}"}
+        if number % 2:
+            headers["if-match"] = '"0"'
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
+            body = {"assignee_id": str(to.id), "role_type": to.role}
+            return await client.post(f"/api/signals/{signal}/assign", json=body)
+
+    async with served(real_world.service.app) as url:
+        answers = await asyncio.gather(*(assign(url, number) for number in range(50)))
+    (winner,) = (answer.json() for answer in answers if answer.status_code == 200)
+    refused = Counter(
+        (answer.json()["code"], "if-match" in answer.request.headers) for answer in answers if answer.status_code != 200
+    )
+    assert set(refused) == {("already_assigned", False), ("stale_version", True)}
+    assert refused.total() == 49
+    assert kinds(await real_world.events_of(signal)) == ["signal.assigned"]
+    (line,) = await real_world.history(signal)
+    assert (line["assignee"]["id"], line["by"]["id"]) == (winner["assignee_id"], winner["assigner_id"])
 
 
 async def test_of_many_reassigns_on_one_version_one_wins(real_world: World) -> None:
