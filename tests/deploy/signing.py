@@ -10,10 +10,10 @@ from services.auth.models import SigningKey
 from tests.auth.conftest import KEY
 
 
-def stored_signer(database_url: str) -> Signer:
-    """The key that signs in this database."""
-    [row] = fetch(database_url, "SELECT kid, encrypted_private_key, encrypted_data_key FROM signing_keys")
-    return KeyRing(base64.b64decode(KEY)).signer(SigningKey(**dict(row)))
+def stored_signer(database_url: str, key: str = KEY) -> Signer:
+    """The key that signs now in this database, whose keys are encrypted with ``key``."""
+    [row] = fetch(database_url, "SELECT * FROM signing_keys WHERE signs_from <= now() ORDER BY signs_from DESC LIMIT 1")
+    return KeyRing(base64.b64decode(key)).signer(SigningKey(**dict(row)))
 
 
 def fetch(database_url: str, sql: str) -> list[asyncpg.Record]:

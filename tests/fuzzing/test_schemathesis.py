@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from tests.e2e.api import PASSWORD, Api, api, id_of, send
 from tests.fuzzing.document import operations_of, with_ids
 from tests.support.eventually import eventually
 from tests.support.factories import engine_signal
-from tests.support.stack import free_settings, running, temporary_state_dir
 
 pytestmark = [pytest.mark.fuzzing, pytest.mark.timeout(900)]
 
@@ -28,13 +26,6 @@ EXAMPLES = os.environ.get("COMPASS_FUZZ_EXAMPLES", "10")
 
 # The viewer's answers are mostly 403, those of the three leaderships the same: an admin is looked at more closely.
 ROLES = {"admin": EXAMPLES, "nursing": "3", "viewer": "3", "clinical": "1", "administration": "1"}
-
-UNLIMITED = {
-    "COMPASS_GATEWAY_REQUESTS_PER_SECOND": "1000000",
-    "COMPASS_GATEWAY_REQUESTS_PER_SECOND_AND_ADDRESS": "1000000",
-    "COMPASS_GATEWAY_REQUESTS_PER_SECOND_AND_TOKEN": "1000000",
-    "COMPASS_GATEWAY_LOGINS_PER_MINUTE_AND_ADDRESS": "1000000",
-}
 
 # What the schema of a request cannot say (a cursor is one that was given out, a role fits its bearer) is 422 and right.
 UNCHECKED = "positive_data_acceptance"
@@ -55,16 +46,6 @@ unexpected-methods = ["DELETE", "POST", "PUT", "TRACE"]
 """
 
 
-@pytest.fixture(scope="module")
-def open_stack() -> Iterator[LocalStack]:
-    """A stack without rate limits."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in UNLIMITED.items():
-            patch.setenv(name, value)
-        with temporary_state_dir() as state_dir, running(LocalStack(free_settings(state_dir))) as everything:
-            yield everything
-
-
 async def assign(admin: Api, signal: str, person: str) -> None:
     """Assign as soon as the workflow service knows signal and person."""
     body = {"assignee_id": person, "role_type": "administration"}
@@ -74,11 +55,11 @@ async def assign(admin: Api, signal: str, person: str) -> None:
 
 
 @pytest.fixture(scope="module")
-async def known_ids(open_stack: LocalStack) -> dict[str, list[str]]:
+async def known_ids(stack: LocalStack) -> dict[str, list[str]]:
     """Ids that exist, by the name of the path parameter: signals with and without work on them, and so on."""
     signals = [engine_signal(facility=f"Hospital {number}", facility_id=f"F{number}") for number in range(4)]
-    await send(open_stack, signals)
-    admin = api(open_stack, "admin")
+    await send(stack, signals)
+    admin = api(stack, "admin")
     await admin.login()
     ids = [str(id_of(signal)) for signal in signals]
     await eventually(
@@ -99,7 +80,7 @@ async def known_ids(open_stack: LocalStack) -> dict[str, list[str]]:
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("service", SERVICES)
 def test_no_request_surprises_a_service(
-    open_stack: LocalStack, known_ids: dict[str, list[str]], service: str, role: str, tmp_path: Path
+    stack: LocalStack, known_ids: dict[str, list[str]], service: str, role: str, tmp_path: Path
 ) -> None:
     document = tmp_path / "openapi.json"
     document.write_text(json.dumps(with_ids(operations_of(service), known_ids)))
@@ -107,7 +88,7 @@ def test_no_request_surprises_a_service(
     configuration.write_text(CONFIGURATION.format(email=f"{role}@demo.example", password=PASSWORD))
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
-        *("--config-file", str(configuration), "run", str(document), "--url", open_stack.gateway_url),
+        *("--config-file", str(configuration), "run", str(document), "--url", stack.gateway_url),
         *("--checks", "all", "--exclude-checks", UNCHECKED, "--max-examples", ROLES[role], "--seed", SEED),
         *("--request-timeout", "20", "--no-color"),
     ]

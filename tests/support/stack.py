@@ -75,8 +75,29 @@ def free_settings(state_dir: Path) -> LocalSettings:
     )
 
 
+UNLIMITED = {
+    f"COMPASS_GATEWAY_{limit}": "1000000"
+    for limit in (
+        "REQUESTS_PER_SECOND",
+        "REQUESTS_PER_SECOND_AND_ADDRESS",
+        "REQUESTS_PER_SECOND_AND_TOKEN",
+        "LOGINS_PER_MINUTE_AND_ADDRESS",
+    )
+}
+"""All tests come from one address; the limits have tests of their own."""
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
-    """All processes of the stack, with the demo users and no signals. Unlike `postgres` it does wait for the disk."""
-    with temporary_state_dir() as state_dir, running(LocalStack(free_settings(state_dir))) as everything:
-        yield everything
+    """All processes of the stack, with the demo users and no signals, and without the gateway's rate limits.
+
+    Unlike `postgres` it does wait for the disk.
+    """
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        temporary_state_dir() as state_dir,
+    ):
+        for name, value in UNLIMITED.items():
+            environment.setenv(name, value)
+        with running(LocalStack(free_settings(state_dir))) as everything:
+            yield everything
