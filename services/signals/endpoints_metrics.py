@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from services.signals import repository_metrics, service_metrics
-from services.signals.schemas_metrics import MetricEdit, MetricId, MetricList, MetricView
+from services.signals.schemas_metrics import MetricEdit, MetricId, MetricList, MetricView, RecomputationView
 from shared.auth import Permission, User, require
 from shared.db import DbSession
 from shared.preconditions import IfMatch
@@ -37,8 +37,15 @@ async def put_metric(
 ) -> MetricView:
     """Register a metric, or replace what is registered of it.
 
-    Signals that are ingested from then on are classified by its polarity, unless the engine sends one.
+    Signals that are ingested from then on are classified by its polarity, unless the engine sends one. Where polarity
+    or target range change, the stored signals follow in the background; `/recomputation` tells how far that is.
     """
     metric = await service_metrics.put(session, user, metric_id, change, if_match)
     response.headers["etag"] = service_metrics.etag(metric)
     return service_metrics.view(metric)
+
+
+@router.get("/{metric_id}/recomputation")
+async def get_recomputation(metric_id: InPath, _: Reader, session: DbSession) -> RecomputationView:
+    """How far the metric's stored signals have followed the last change of its polarity or target range."""
+    return await service_metrics.recomputation(session, metric_id)

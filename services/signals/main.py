@@ -14,6 +14,7 @@ from services.signals import (
 from services.signals.consumers import ENGINE_INSIGHT_TEXTS, USERS, WORKFLOW_STATES, engine_signals
 from services.signals.service_answers import Answers
 from services.signals.service_options import keep_option_counts
+from services.signals.service_recompute import follow_registry
 from services.signals.settings import SignalsSettings
 from shared.access import access_subscription
 from shared.app import create_app, run
@@ -41,7 +42,7 @@ def create(settings: SignalsSettings) -> FastAPI:
             USERS,
             access_subscription("signals"),
         ],
-        workers=[keep_option_counts],
+        workers=[keep_option_counts, follow_registry],
     )
     app.state.answers = Answers()
     return app

@@ -1,5 +1,6 @@
 """What the API of the metric registry takes and answers."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -51,6 +52,26 @@ class MetricView(BaseModel):
     target_range: TargetRange | None
     created_at: AwareDatetime
     updated_at: AwareDatetime
+
+
+class RecomputationState(StrEnum):
+    """Where the work stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+class RecomputationView(BaseModel):
+    """How far a metric's stored signals have followed the last change of its polarity or target range."""
+
+    metric_id: str
+    state: RecomputationState
+    total: int = Field(description="Stored signals of the metric, history included.")
+    examined: int = Field(description="Those that were looked at.")
+    changed: int = Field(description="Those that came out otherwise; each has a `signal.corrected` event.")
+    requested_at: AwareDatetime
+    finished_at: AwareDatetime | None
 
 
 class MetricList(BaseModel):

@@ -1,14 +1,20 @@
 """The metric registry: what metrics are called, and which direction is better."""
 
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.signals import repository_metrics
+from services.signals import repository_metrics, repository_recompute, repository_states, service_recompute
 from services.signals.models import Metric
-from services.signals.schemas_metrics import MetricEdit, MetricView, TargetRange
+from services.signals.schemas_metrics import (
+    MetricEdit,
+    MetricView,
+    RecomputationState,
+    RecomputationView,
+    TargetRange,
+)
 from services.signals.service_validation import rounded
 from shared import outbox
 from shared.auth import User
@@ -60,7 +66,10 @@ async def get(session: AsyncSession, metric_id: str) -> Metric:
 async def put(
     session: AsyncSession, user: User, metric_id: str, change: MetricEdit, if_match: Precondition | None
 ) -> Metric:
-    """Register a metric or replace what is registered of it; signals that come from now on are classified by it.
+    """Register a metric or replace what is registered of it.
+
+    Signals that come from now on are classified by it. Where the direction changes, the stored ones follow in the
+    background (`recomputation` tells how far).
 
     Raises:
         InvalidError: for a target range that is none, or that the polarity does not have.
@@ -83,10 +92,47 @@ async def put(
     changed = [name for name, value in values.items() if present is None or getattr(present, name) != value]
     if present is not None and not changed:
         return present
+    # Asked before it is stored: then it is the present one that holds the new values.
+    turns = _turns(present, values)
     sequence = 1 if present is None else present.event_sequence + 1
     metric = await repository_metrics.store(session, metric_id, user.id, sequence, **values)
     await outbox.publish(session, _event(metric, user, [] if sequence == 1 else changed))
+    if turns:
+        scope = service_recompute.scope_of(metric_id)
+        await repository_recompute.request(session, scope, metric_id, str(sequence))
     return metric
+
+
+async def recomputation(session: AsyncSession, metric_id: str) -> RecomputationView:
+    """How far the metric's stored signals have followed the last change of its direction.
+
+    Raises:
+        NotFoundError: where no change of it ever asked for that.
+    """
+    job = await repository_recompute.one(session, service_recompute.scope_of(metric_id))
+    if job is None:
+        raise NotFoundError("No change of this metric ever touched stored signals.")
+    state = RecomputationState.FINISHED
+    if job.finished_at is None:
+        state = RecomputationState.RUNNING if job.examined else RecomputationState.WAITING
+    counts = [await repository_states.count(session, current=which, metric_id=metric_id) for which in (True, False)]
+    return RecomputationView(
+        metric_id=metric_id,
+        state=state,
+        total=sum(counts),
+        examined=job.examined,
+        changed=job.changed,
+        requested_at=job.requested_at,
+        finished_at=job.finished_at,
+    )
+
+
+def _turns(present: Metric | None, values: dict[str, Any]) -> bool:
+    """Whether stored signals would be classified otherwise: a metric that is not registered has the default."""
+    before: tuple[Any, ...] = (MetricPolarity.LOWER_IS_BETTER, None, None)
+    if present is not None:
+        before = (present.polarity, present.target_low, present.target_high)
+    return before != (values["polarity"], values["target_low"], values["target_high"])
 
 
 def _bounds(change: MetricEdit) -> tuple[Decimal | None, Decimal | None]:
