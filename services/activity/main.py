@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.activity import endpoints, endpoints_audit, endpoints_stream
+from services.activity import endpoints, endpoints_audit, endpoints_digest, endpoints_stream
 from services.activity.consumers import SUBSCRIPTIONS
 from services.activity.service import group_older_events
 from services.activity.service_audit import watch_gaps
@@ -20,7 +20,7 @@ def create(settings: ActivitySettings) -> FastAPI:
         settings,
         name="activity",
         description="One feed of all that happens, and the audit log behind it.",
-        routers=[endpoints.router, endpoints_stream.router, endpoints_audit.router],
+        routers=[endpoints.router, endpoints_stream.router, endpoints_digest.router, endpoints_audit.router],
         subscriptions=SUBSCRIPTIONS,
         workers=[follow_watermarks, watch_gaps, group_older_events, hub.run],
     )
