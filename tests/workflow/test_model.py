@@ -42,8 +42,10 @@ from tests.workflow.world import (
     user_event,
 )
 
-EXAMPLES = int(os.environ.get("COMPASS_MODEL_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("COMPASS_MODEL_EXAMPLES", "25"))
 STEPS = 25
+
+EVENTS = ("signal.assigned", "signal.reopened", "status.changed", "comment.added", "intervention.activated")
 
 Result = TypeVar("Result")
 
@@ -146,7 +148,7 @@ class Workflow(RuleBasedStateMachine):
         self._expect(answer, self.models[which].move(who, number, to, tag, at, notes=notes, back=False))
         self._agree(which, who)
 
-    @rule(which=entities, data=st.data(), steps=st.integers(1, 4))
+    @rule(which=entities, data=st.data(), steps=st.integers(1, 6))
     def go_on(self, which: int, data: st.DataObject, steps: int) -> None:
         """Whoever may move it does, forward more often than back, so that stories get to their end."""
         model = self.models[which]
@@ -159,8 +161,14 @@ class Workflow(RuleBasedStateMachine):
             moves = [(to, who) for who in EVERYBODY for to in model.allowed(who, model.current)]
             forward = [(to, who) for to, who in moves if STATUSES.index(to) > STATUSES.index(status)]
             if moves:
-                to, who = data.draw(st.sampled_from(forward * 3 + moves))
+                to, who = data.draw(st.sampled_from(forward * 5 + moves))
                 self.move(who, which, 0, to, "none", to == "resolved")
+
+    @rule(which=entities, data=st.data(), months=st.integers(1, 3))
+    def a_round_and_back(self, which: int, data: st.DataObject, months: int) -> None:
+        """All the way, and then the entity is detected again."""
+        self.go_on(which, data, 6)
+        self.detected_again(which, [months], other=False)
 
     @rule(who=people, which=entities, back=backs, tag=tags)
     def unassign(self, who: Somebody, which: int, back: int, tag: Tag) -> None:
@@ -231,6 +239,7 @@ class Workflow(RuleBasedStateMachine):
         model = self.models[which]
         self._run(self._compare(self.ids[which], model, who))
         self.reached.update(work.status for work in model.works)
+        self.reached.update(event for _, event, _ in model.events)
 
     async def _compare(self, entity: UUID, model: Entity, who: Somebody) -> None:
         numbers = {detection(entity, number): number for number in model.known}
@@ -277,7 +286,7 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-@pytest.mark.timeout(max(180, EXAMPLES * 10))
+@pytest.mark.timeout(max(240, EXAMPLES * 10))
 def test_the_service_and_the_model_agree(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> None:
     reached: set[str] = set()
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
@@ -290,4 +299,4 @@ def test_the_service_and_the_model_agree(postgres: EmbeddedPostgres, runner: asy
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
-    assert reached == set(STATUSES)
+    assert reached == {*STATUSES, *EVENTS}
