@@ -15,6 +15,17 @@ async def every(session: AsyncSession) -> list[Metric]:
     return list((await session.scalars(select(Metric).order_by(Metric.metric_id))).all())
 
 
+async def page(session: AsyncSession, after: str | None, rows: int) -> list[Metric]:
+    """Up to so many metrics after an id, in the order of the ids."""
+    query = select(Metric).where(Metric.metric_id > (after or "")).order_by(Metric.metric_id).limit(rows)
+    return list((await session.scalars(query)).all())
+
+
+async def count(session: AsyncSession) -> int:
+    """How many are registered."""
+    return int((await session.execute(select(func.count()).select_from(Metric))).scalar_one())
+
+
 async def one(session: AsyncSession, metric_id: str) -> Metric | None:
     """A metric, if it is registered."""
     return await session.get(Metric, metric_id)

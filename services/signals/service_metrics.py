@@ -161,7 +161,6 @@ def _range(metric: Metric) -> TargetRange | None:
 
 
 def _event(metric: Metric, user: User, changed: list[str]) -> outbox.Event:
-    bounds = _range(metric)
     verb = "changed" if changed else "registered"
     return outbox.Event(
         type=events.METRIC_CHANGED,
@@ -170,14 +169,32 @@ def _event(metric: Metric, user: User, changed: list[str]) -> outbox.Event:
         sequence=metric.event_sequence,
         actor_id=user.id,
         summary=f"{user.name} {verb} the metric {metric.display_name}.",
-        data=events.MetricChanged(
-            metric_id=metric.metric_id,
-            display_name=metric.display_name,
-            domain=metric.domain,
-            unit=metric.unit,
-            polarity=metric.polarity,
-            target_range=events.TargetRange(bounds.low, bounds.high) if bounds else None,
-            changed=[name for name in changed if not name.startswith("target_")]
-            + (["target_range"] if any(name.startswith("target_") for name in changed) else []),
-        ),
+        data=_data(metric, changed),
+    )
+
+
+def snapshot(metric: Metric) -> outbox.Event:
+    """The metric's present state, for a consumer that came late."""
+    return outbox.Event(
+        type=events.METRIC_SNAPSHOT,
+        subject=subject(metric.metric_id),
+        key=subject(metric.metric_id),
+        sequence=metric.event_sequence,
+        data=_data(metric, []),
+    )
+
+
+def _data(metric: Metric, changed: list[str]) -> events.MetricChanged:
+    bounds = _range(metric)
+    names = [name for name in changed if not name.startswith("target_")]
+    if len(names) < len(changed):
+        names.append("target_range")
+    return events.MetricChanged(
+        metric_id=metric.metric_id,
+        display_name=metric.display_name,
+        domain=metric.domain,
+        unit=metric.unit,
+        polarity=metric.polarity,
+        target_range=events.TargetRange(bounds.low, bounds.high) if bounds else None,
+        changed=names,
     )
