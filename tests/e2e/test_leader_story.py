@@ -146,11 +146,10 @@ class Story:
 async def test_a_signal_from_its_discovery_to_its_return(
     stack: LocalStack, tmp_path: Path, options: list[str], metric: str, months: list[str]
 ) -> None:
-    people = [api(stack, role) for role in ("admin", "nursing", "clinical")]
-    for person in people:
+    admin, owner, colleague = (api(stack, role) for role in ("admin", "nursing", "clinical"))
+    for person in (admin, owner, colleague):
         await person.login()
-    story = Story(Engine(stack, tmp_path, options, metric), *people)
-    owner, colleague = story.owner, story.colleague
+    story = Story(Engine(stack, tmp_path, options, metric), admin, owner, colleague)
 
     # Found, assigned by the rule; found again before anybody began: the assignment goes along.
     first = await story.begin(months[0])

@@ -289,8 +289,13 @@ def runner() -> Iterator[asyncio.Runner]:
 @pytest.mark.timeout(max(240, EXAMPLES * 10))
 def test_the_service_and_the_model_agree(postgres: EmbeddedPostgres, runner: asyncio.Runner) -> None:
     reached: set[str] = set()
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: Workflow(postgres, runner, reached),
+
+    class Here(Workflow):
+        def __init__(self) -> None:
+            super().__init__(postgres, runner, reached)
+
+    run_state_machine_as_test(
+        Here,
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
