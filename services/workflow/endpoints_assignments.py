@@ -1,20 +1,27 @@
 """All assignments, and who can be assigned."""
 
-from typing import Annotated, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
-from services.workflow import repository, service_assignments, service_bulk
+from services.workflow import repository, service_assignments, service_bulk, service_summary
 from services.workflow.endpoints import Assigner, Due, Reader
 from services.workflow.repository_assignments import Filters
+from services.workflow.repository_summary import Window
 from services.workflow.schemas import AssigneesView, AssigneeView, AssignmentPage, BulkRequest, BulkResults
+from services.workflow.schemas_summary import SummaryView
 from shared.db import DbSession
 from shared.events.vocabulary import AssignmentStatus, RoleType
 from shared.idempotency import OnceOnly, once
+from shared.moments import Moment
 from shared.pagination import Cursor, Limit
 
 router = APIRouter(prefix="/api", tags=["workflow"])
+
+_WINDOW: Final = timedelta(days=90)
+_FIRST_END: Final = datetime.min.replace(tzinfo=UTC) + _WINDOW
 
 People = Annotated[list[UUID | Literal["me"]], Query(description="Any of these users; `me` is the caller.")]
 
@@ -44,6 +51,31 @@ async def list_assignments(
         snoozed=snoozed,
     )
     return await service_assignments.page(session, user, filters, cursor, limit)
+
+
+@router.get("/assignments/summary")
+async def summarize(
+    user: Reader,
+    session: DbSession,
+    since: Annotated[Moment | None, Query(alias="from", description="90 days before its end if not given.")] = None,
+    to: Annotated[Moment | None, Query(description="The end of the window, not itself; now if not given.")] = None,
+    role_type: Annotated[list[RoleType], Query(description="Any of these.")] = [],  # noqa: B006
+    assignee_id: People = [],  # noqa: B006
+) -> SummaryView:
+    """The workload by person, role and status: what is open and overdue now, and how long things take.
+
+    The medians are exact, over what was assigned and what was resolved within the window; the counts of open and
+    overdue assignments are those of this moment. A signal that nobody has touched has no assignment and is not counted.
+    """
+    now = datetime.now(UTC)
+    until = to or now
+    window = Window(
+        since=since or max(until, _FIRST_END) - _WINDOW,
+        until=until,
+        assignee_ids=[user.id if person == "me" else person for person in assignee_id],
+        role_types=role_type,
+    )
+    return await service_summary.summary(session, window, now)
 
 
 @router.post("/assignments/bulk", responses={200: {"model": BulkResults, "description": "One result per item."}})
