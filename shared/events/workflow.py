@@ -39,6 +39,8 @@ class AssignmentReason(StrEnum):
     """Woken by a newer detection that is worse."""
     USER = "user"
     """Woken by a user."""
+    SNAPSHOT = "snapshot"
+    """Nothing came about: the present state, on demand."""
 
 
 class ResolutionReason(StrEnum):
