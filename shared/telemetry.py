@@ -91,7 +91,7 @@ def configure_logging(service: str, level: str) -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _name_service(service),
                 structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+                _render_without_secrets,
             ],
         )
     )
@@ -106,6 +106,22 @@ def configure_logging(service: str, level: str) -> None:
     logging.getLogger("uvicorn.access").disabled = True
     for noisy in ("aiokafka", "faststream", "sqlalchemy.engine", "httpx"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+_SECRET: Final = re.compile(
+    r"\$2[abxy]\$\d\d\$[./0-9A-Za-z]{53}"  # bcrypt
+    r"|eyJ[\w-]+\.[\w-]+\.[\w-]*"  # a token
+    r"|(?i:bearer )[\w.~+/-]+=*"
+    r"|(?<=://)[^\s:/@\"\\]*:[^\s/@\"\\]+(?=@)"  # of a URL
+)
+
+
+_render: Final = structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+
+
+def _render_without_secrets(logger: object, name: str, event: structlog.typing.EventDict) -> str:
+    """Nobody logs a secret on purpose; an error's text, of the database for one, may hold what it is about."""
+    return _SECRET.sub("***", str(_render(logger, name, event)))
 
 
 def _name_service(service: str) -> structlog.typing.Processor:
