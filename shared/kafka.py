@@ -9,11 +9,13 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from time import monotonic
 from typing import Any, Final
 
 import structlog
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
@@ -39,7 +41,7 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 _ATTEMPTS_BEFORE_SPLIT: Final = 2
 _WATCH_SECONDS: Final = 5.0
 _LONGEST_UNASSIGNED_SECONDS: Final = 600.0
-_IDLE_POLL_MS: Final = 20
+_IDLE_POLL_MS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +160,19 @@ def create_broker(settings: ServiceSettings, subscription: Subscription, process
         decoder=_decode,
         no_reply=True,
     )
+    subscriber.get_msg = partial(_next_batch, subscriber.max_records)  # type: ignore[method-assign]
     subscriber(process)
     return broker
+
+
+async def _next_batch(most: int | None, consumer: AIOKafkaConsumer) -> tuple[Message, ...]:
+    """What waits, or comes first.
+
+    FastStream's own way sleeps after each look that found nothing for as long as it looked, and what comes meanwhile
+    waits: measured, 10 ms per hop instead of 3. Looking for long, without sleeping, costs less of the processor as well.
+    """
+    batches = await consumer.getmany(timeout_ms=_IDLE_POLL_MS, max_records=most)
+    return tuple(chain.from_iterable(batches.values()))
 
 
 async def _parse(records: tuple[Message, ...], original: Callable[[Any], Awaitable[KafkaMessage]]) -> KafkaMessage:
