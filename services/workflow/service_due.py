@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 from fastapi import FastAPI
@@ -25,6 +25,7 @@ from shared import outbox
 from shared.db import SessionMaker, is_transient
 from shared.events.workflow import AssignmentReason, Person
 from shared.outbox import Event
+from shared.telemetry import Cause, set_cause
 
 logger = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ async def keep_dates(app: FastAPI) -> None:
     due: DueSettings = app.state.settings.due
     while True:
         done = 0
+        set_cause(Cause(str(uuid4())))
         try:
             async with maker() as session, session.begin():
                 done = await wake_due(session, datetime.now(UTC))
