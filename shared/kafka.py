@@ -169,7 +169,7 @@ async def _next_batch(most: int | None, consumer: AIOKafkaConsumer) -> tuple[Mes
     """What waits, or comes first.
 
     FastStream's own way sleeps after each look that found nothing for as long as it looked, and what comes meanwhile
-    waits: measured, 10 ms per hop instead of 3. Looking for long, without sleeping, costs less of the processor as well.
+    waits: measured, 10 ms per hop instead of 3. Looking for long, without sleeping, costs less of the processor, too.
     """
     batches = await consumer.getmany(timeout_ms=_IDLE_POLL_MS, max_records=most)
     return tuple(chain.from_iterable(batches.values()))
