@@ -67,6 +67,10 @@ class Passwords:
         # No password has this hash, and checking one against it takes as long as against any other.
         self._of_nobody = bcrypt.gensalt(cost).decode() + "." * 31
 
+    def has_other_cost(self, hashed: str) -> bool:
+        """Whether the cost has been changed since it was hashed."""
+        return self._hasher.check_needs_rehash(hashed)
+
     @asynccontextmanager
     async def turn(self, caller: Caller) -> AsyncIterator[Turn]:
         """Wait for a thread, and keep the others waiting until the end of the block.

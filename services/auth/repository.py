@@ -115,6 +115,11 @@ async def change(session: AsyncSession, user_id: UUID, **columns: Any) -> User:
         raise EmailTakenError from None
 
 
+async def keep_hash(session: AsyncSession, user_id: UUID, hashed_password: str) -> None:
+    """Store another hash of the same password: nothing that anybody could see changes."""
+    await session.execute(update(User).where(User.id == user_id).values(hashed_password=hashed_password))
+
+
 async def lock_administrators(session: AsyncSession) -> None:
     """Let one transaction at a time take an administrator's rights away. Called before any account is locked."""
     await session.execute(_LOCK_ADMINISTRATORS)

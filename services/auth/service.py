@@ -66,9 +66,10 @@ async def login(
         await service_throttling.admit(reader, place)
     hashed = found.hashed_password if found else None
     matches = await service_throttling.check(readers, tools, place, place.caller, attempt.password, hashed)
-    chosen = None
+    chosen = rehashed = None
     if matches and found is not None and found.is_active:
         chosen = await service_passwords.replacement(tools, place.caller, found, attempt.password, attempt.new_password)
+        rehashed = await service_passwords.at_present_cost(tools, place.caller, attempt.password, hashed)
 
     # Also for nobody: an address without an account takes the same steps as one with.
     user = await repository.lock(session, found.id if found else _NOBODY)
@@ -84,6 +85,8 @@ async def login(
     await service_throttling.note_success(session, place)
     if chosen is not None:
         user = await service_passwords.store(session, tools, user, chosen, kept=None)
+    elif rehashed is not None:
+        await repository.keep_hash(session, user.id, rehashed)
     return await _begin(session, tools, user, attempt, now)
 
 

@@ -37,6 +37,17 @@ class Change:
     new: str
 
 
+async def at_present_cost(tools: Tools, caller: Caller, password: str, hashed: str | None) -> str | None:
+    """The hash of a password that was just found right, where the cost has been changed since; None otherwise.
+
+    A hash of another cost takes another time to check, which would tell an account from an address without one.
+    """
+    if hashed is None or not tools.passwords.has_other_cost(hashed):
+        return None
+    async with tools.passwords.turn(caller) as turn:
+        return await turn.hash(password)
+
+
 async def replacement(tools: Tools, caller: Caller, user: User, current: str, chosen: str | None) -> NewPassword | None:
     """What replaces an initial password at the first login; None for an account that needs nothing.
 

@@ -150,6 +150,21 @@ async def test_every_refusal_takes_the_same_work(
     assert told == ["SELECT"] * 4 + ["INSERT"] * 3 + ["SELECT"] + ["INSERT"] * 2
 
 
+async def test_a_hash_of_another_cost_is_replaced_at_the_next_login(
+    auth: ServiceUnderTest, client: httpx.AsyncClient
+) -> None:
+    async with auth.session_maker() as session, session.begin():
+        cheaper = bcrypt.hashpw(b"quality-compass", bcrypt.gensalt(5)).decode()
+        await session.execute(text("UPDATE users SET hashed_password = :hash"), {"hash": cheaper})
+    assert (await login(client, password="a wrong password")).status_code == 401
+    assert (await login(client)).status_code == 200
+    assert (await login(client)).status_code == 200
+    stored = await auth.rows("SELECT email, substr(hashed_password, 5, 2) AS cost, version FROM users")
+    assert {row["email"]: row["cost"] for row in stored if row["cost"] != "05"} == {"clinical@demo.example": "04"}
+    assert {row["version"] for row in stored} == {1}
+    assert await auth.events("user.updated") == []
+
+
 async def test_me(auth: ServiceUnderTest, client: httpx.AsyncClient) -> None:
     tokens = (await login(client)).json()
     answer = await client.get("/api/auth/me", headers=bearer(tokens["access_token"]))

@@ -200,3 +200,19 @@ async def test_concurrent_refreshes_end_in_one_valid_session(own_database: AuthS
         assert tuple(row) == (1, 0)
     finally:
         await engine.dispose()
+
+
+@pytest.mark.parametrize(("idle", "status"), [(timedelta(minutes=119), 200), (timedelta(minutes=121), 401)])
+async def test_a_session_that_is_left_alone_ends(
+    auth: ServiceUnderTest, client: httpx.AsyncClient, idle: timedelta, status: int
+) -> None:
+    token = (await login(client)).json()["refresh_token"]
+    async with auth.session_maker() as session, session.begin():
+        await session.execute(
+            text("UPDATE sessions SET last_used_at = last_used_at - CAST(:by AS interval)"), {"by": idle}
+        )
+    mine = (await login(client)).json()
+    listed = await client.get("/api/auth/sessions", headers=bearer(mine["access_token"]))
+    assert len(listed.json()["sessions"]) == (2 if status == 200 else 1)
+    assert (await refresh(client, token)).status_code == status
+    assert await auth.events("refresh.reused") == []
