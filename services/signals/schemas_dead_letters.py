@@ -19,7 +19,7 @@ _Names = Annotated[list[_Name], Field(max_length=100)]
 class DeadLetterQuery(BaseModel):
     """Filters and page of the list. A filter given several times matches any of its values."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
     topic: _Names = Field([], description="Where the message stood.")
     code: _Names = Field([], description="The reason: `invalid_field`, `future_version` and others.")
@@ -128,7 +128,6 @@ class ReplayRequest(Request):
     """Which dead letters to replay: by ids, or by any of the other fields, all of which must match."""
 
     model_config = ConfigDict(
-        populate_by_name=True,
         json_schema_extra={
             "examples": [
                 {"ids": ["0d0c5f0e-2a9b-5d51-8d6c-3d1d2f1f7a11"]},

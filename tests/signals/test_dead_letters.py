@@ -202,6 +202,7 @@ async def test_the_same_key_replays_once(service: ServiceUnderTest) -> None:
         {"topic": "a\0"},
         {"from": "2026-07-01"},
         {"codes": ["a"]},
+        {"rejected_from": "2026-07-01T00:00:00Z"},
     ],
     ids=lambda body: str(body)[:40],
 )
