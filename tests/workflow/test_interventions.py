@@ -283,18 +283,18 @@ async def test_the_target_range_is_that_of_the_registry(world: World) -> None:
 
 
 async def test_of_many_who_measure_at_once_one_does(real_world: World) -> None:
-    entity = uuid4()
-    await detect(real_world, entity, {2: 0.2})
-    signal = detection(entity, 2)
-    made = (await activate(real_world, signal, started_at=month(2), after_days=40)).json()
-    await detect(real_world, entity, {3: 0.3, 4: 0.1})
-    answers = await asyncio.gather(
-        *(fix(real_world, made["id"]) for _ in range(5)), *(measure_due(real_world) for _ in range(5))
-    )
-    fixed = [answer for answer in answers if isinstance(answer, httpx.Response) and answer.status_code == 200]
-    measured = sum(answer for answer in answers if isinstance(answer, int))
-    assert len(fixed) + measured == 1
-    assert kinds(await real_world.events_of(detection(entity, 4))).count("intervention.measured") == 1
+    for _ in range(6):  # the first time while connections are still being made
+        entity = uuid4()
+        await detect(real_world, entity, {2: 0.2})
+        made = (await activate(real_world, detection(entity, 2), started_at=month(2), after_days=40)).json()
+        await detect(real_world, entity, {3: 0.3, 4: 0.1})
+        answers = await asyncio.gather(
+            *(fix(real_world, made["id"]) for _ in range(8)), *(measure_due(real_world) for _ in range(8))
+        )
+        fixed = [answer for answer in answers if isinstance(answer, httpx.Response) and answer.status_code == 200]
+        measured = sum(answer for answer in answers if isinstance(answer, int))
+        assert len(fixed) + measured == 1
+        assert kinds(await real_world.events_of(detection(entity, 4))).count("intervention.measured") == 1
 
 
 async def test_measuring_while_newer_detections_arrive(real_world: World) -> None:
