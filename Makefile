@@ -13,7 +13,7 @@ DEMO_OPTIONS = $(if $(DATA),--data "$(DATA)") $(if $(AS_OF),--as-of "$(AS_OF)") 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run publish clean-data test fuzz bench check generate format lock install
+.PHONY: help run publish clean-data test fuzz bench check generate client format lock install
 
 ##@ Use
 
@@ -35,6 +35,7 @@ test: $(INSTALLED) ## every test that needs no Docker; TESTS=tests/signals for s
 check: $(INSTALLED) ## format, lint, types, import contracts, migrations, generated files
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
+	@$(PY) -m deploy.gateway client >/dev/null
 	@$(PY) -m mypy
 	@$(VENV)/bin/lint-imports --no-cache
 	@$(PY) -m deploy.local check-migrations
@@ -44,6 +45,9 @@ check: $(INSTALLED) ## format, lint, types, import contracts, migrations, genera
 generate: $(INSTALLED) ## write anew what is made from the code: docs/asyncapi.json, docs/openapi.json
 	@$(PY) -m shared.events.asyncapi docs/asyncapi.json
 	@$(PY) -m deploy.gateway openapi docs/openapi.json
+
+client: $(INSTALLED) ## make the typed Python client of the API from docs/openapi.json: build/compass_client
+	@$(PY) -m deploy.gateway client
 
 format: $(INSTALLED) ## put the code into the agreed format
 	@$(PY) -m ruff check --fix-only --quiet .

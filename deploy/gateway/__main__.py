@@ -2,6 +2,7 @@
 
 ``python -m deploy.gateway render --target local`` prints the Envoy configuration, ``python -m deploy.gateway openapi
 docs/openapi.json`` writes the merged OpenAPI document; with ``--check`` it fails where the file differs from the code.
+``python -m deploy.gateway client`` makes the typed Python client below ``build``.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 
+from deploy.gateway import client
 from deploy.gateway.envoy import render_local
 from deploy.local.settings import LocalSettings
 from shared.generated import write_or_check
@@ -24,7 +26,11 @@ def main() -> int:
     openapi = commands.add_parser("openapi", help="write the merged OpenAPI document")
     openapi.add_argument("file", type=Path)
     openapi.add_argument("--check", action="store_true", help="compare instead of writing")
+    commands.add_parser("client", help="make the Python client from the OpenAPI document")
     arguments = parser.parse_args()
+    if arguments.command == "client":
+        print(client.make())
+        return 0
     if arguments.command == "openapi":
         from deploy.gateway.openapi import render as merged  # Builds all services; printing routes needs none of them.
 

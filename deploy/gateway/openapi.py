@@ -80,7 +80,23 @@ _OPERATION_IDS: Final = {
     ("get", "/api/signals/{signal_id}/assignment/history"): "get_assignment_history",
     ("post", "/api/signals/{signal_id}/assign"): "assign_signal",
     ("delete", "/api/signals/{signal_id}/assignment"): "unassign_signal",
+    ("get", "/api/signals/{signal_id}/insights"): "list_insights",
+    ("get", "/api/signals/facilities"): "list_facilities",
+    ("get", "/api/signals/summary"): "get_signals_summary",
+    ("post", "/api/signals/{signal_id}/snooze"): "snooze_signal",
+    ("delete", "/api/signals/{signal_id}/snooze"): "wake_signal",
+    ("post", "/api/dead-letters/replay"): "replay_dead_letters",
     ("post", "/api/assignments/bulk"): "change_many_assignments",
+    ("get", "/api/assignments/summary"): "get_assignments_summary",
+    ("post", "/api/interventions/{intervention_id}/outcome"): "fix_intervention_outcome",
+    ("get", "/api/ownership-rules"): "list_ownership_rules",
+    ("post", "/api/ownership-rules"): "create_ownership_rule",
+    ("post", "/api/ownership-rules/dry-run"): "try_ownership_rules",
+    ("get", "/api/ownership-rules/{rule_id}"): "get_ownership_rule",
+    ("put", "/api/ownership-rules/{rule_id}"): "replace_ownership_rule",
+    ("delete", "/api/ownership-rules/{rule_id}"): "delete_ownership_rule",
+    ("get", "/api/ownership-rules/{rule_id}/versions"): "list_ownership_rule_versions",
+    ("get", "/api/feed/digest"): "get_feed_digest",
 }
 
 _SCHEMA: Final = "#/components/schemas/"

@@ -3,12 +3,13 @@
 import json
 import keyword
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from deploy.gateway import openapi
+from deploy.gateway import client, openapi
 from deploy.gateway.openapi_problems import add_problems
 from deploy.gateway.routes import ROUTES, find
 from shared.auth import PERMISSIONS, Permission
@@ -146,3 +147,18 @@ def test_no_parameter_may_be_null(method: str, path: str, operation: dict[str, A
     for parameter in operation.get("parameters", ()):
         assert {"type": "null"} not in parameter["schema"].get("anyOf", ()), parameter["name"]
         assert parameter["schema"], parameter["name"]
+
+
+def test_every_better_name_is_of_an_operation() -> None:
+    assert set(openapi._OPERATION_IDS) <= {(method, path) for method, path, _ in OPERATIONS}
+
+
+def test_the_client_is_made_without_a_warning_and_always_the_same(tmp_path: Path) -> None:
+    first, second = client.make(tmp_path / "first"), client.make(tmp_path / "second")
+    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert len(files) > len(OPERATIONS)
+    for file in files:
+        assert (first / file).read_bytes() == (second / file).read_bytes(), file
+    before = (first / "client.py").stat().st_mtime_ns
+    assert client.make(tmp_path / "first") == first
+    assert (first / "client.py").stat().st_mtime_ns == before
