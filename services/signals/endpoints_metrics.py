@@ -1,5 +1,6 @@
 """HTTP in: the metric registry."""
 
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
@@ -8,6 +9,7 @@ from services.signals import repository_metrics, service_metrics
 from services.signals.schemas_metrics import MetricEdit, MetricId, MetricList, MetricView, RecomputationView
 from shared.auth import Permission, User, require
 from shared.db import DbSession
+from shared.idempotency import Answer, OnceOnly, once
 from shared.preconditions import IfMatch
 
 router = APIRouter(prefix="/api/metrics", tags=["metrics"])
@@ -31,18 +33,27 @@ async def get_metric(metric_id: InPath, _: Reader, session: DbSession, response:
     return service_metrics.view(metric)
 
 
-@router.put("/{metric_id}")
+@router.put("/{metric_id}", response_model=MetricView)
 async def put_metric(
-    metric_id: InPath, user: Manager, change: MetricEdit, if_match: IfMatch, session: DbSession, response: Response
-) -> MetricView:
+    metric_id: InPath,
+    user: Manager,
+    change: MetricEdit,
+    if_match: IfMatch,
+    attempt: OnceOnly,
+    session: DbSession,
+) -> Response:
     """Register a metric, or replace what is registered of it.
 
     Signals that are ingested from then on are classified by its polarity, unless the engine sends one. Where polarity
     or target range change, the stored signals follow in the background; `/recomputation` tells how far that is.
     """
-    metric = await service_metrics.put(session, user, metric_id, change, if_match)
-    response.headers["etag"] = service_metrics.etag(metric)
-    return service_metrics.view(metric)
+
+    async def put() -> Answer:
+        metric = await service_metrics.put(session, user, metric_id, change, if_match)
+        body = service_metrics.view(metric).model_dump_json().encode()
+        return Answer(HTTPStatus.OK, body, service_metrics.etag(metric))
+
+    return await once(session, user, attempt, put)
 
 
 @router.get("/{metric_id}/recomputation")

@@ -41,6 +41,20 @@ async def test_register_change_and_read(service: ServiceUnderTest) -> None:
     assert (data.target_range, data.changed) == (TargetRange(80.0, 92.1234), ["target_range"])
 
 
+async def test_the_same_key_changes_it_once(service: ServiceUnderTest) -> None:
+    async with service.client("admin") as client:
+        headers = {"idempotency-key": "k1"}
+        first = await client.put("/api/metrics/occupancy", json=BODY, headers=headers)
+        await client.put("/api/metrics/occupancy", json=BODY | {"unit": "beds"})
+        again = await client.put("/api/metrics/occupancy", json=BODY, headers=headers)
+        assert (again.status_code, again.json()) == (200, first.json())
+        assert again.headers["etag"] == first.headers["etag"]
+        assert (await client.get("/api/metrics/occupancy")).json()["unit"] == "beds"
+        other = await client.put("/api/metrics/occupancy", json=BODY | {"unit": "x"}, headers=headers)
+        assert other.json()["code"] == "idempotency_key_reused"
+    assert len(await service.events("metric.changed")) == 2
+
+
 async def test_signals_are_classified_by_it(service: ServiceUnderTest) -> None:
     async with service.client("admin") as client:
         await client.put("/api/metrics/occupancy", json=BODY | {"target_range": {"low": 80, "high": 90}})
