@@ -57,6 +57,34 @@ _SWEEP = text(
     """
 )
 _HIGHEST_WATERMARK = text("SELECT coalesce(max(position), 0) FROM feed_read_watermarks")
+# Locked in one order, as `_mark` does it.
+_FLAG = text(
+    """
+    WITH chosen AS MATERIALIZED (
+        SELECT user_id, event_id FROM feed_reads WHERE NOT flagged LIMIT :limit FOR UPDATE SKIP LOCKED
+    ),
+    unread AS MATERIALIZED (
+        SELECT id FROM activity_events
+        WHERE id IN (SELECT event_id FROM chosen) AND NOT read ORDER BY position FOR UPDATE
+    ),
+    shown AS (
+        UPDATE activity_events SET read = TRUE WHERE id IN (SELECT id FROM unread)
+    )
+    UPDATE feed_reads SET flagged = TRUE
+    FROM chosen WHERE feed_reads.user_id = chosen.user_id AND feed_reads.event_id = chosen.event_id
+    """
+)
+# As long as what was read singly follows the watermark without a hole, the n-th of it has the n-th position after it.
+_FIRST_HOLE = text(
+    """
+    SELECT expected FROM (
+        SELECT position, :watermark + row_number() OVER (ORDER BY position) AS expected
+        FROM feed_reads WHERE user_id = :user_id AND position > :watermark
+    ) AS numbered
+    WHERE position <> expected ORDER BY position LIMIT 1
+    """
+)
+_LAST_READ = text("SELECT coalesce(max(position), 0) FROM feed_reads WHERE user_id = :user_id")
 _MOVE_SWEEP = text("UPDATE feed_read_sweep SET position = :position")
 
 
@@ -85,20 +113,8 @@ async def is_in_feed(session: AsyncSession, event_id: UUID) -> bool:
 
 async def mark_ids(session: AsyncSession, reads: ReadState, event_ids: Sequence[UUID]) -> int:
     """Note that the user has read these events; answers for how many that is new."""
-    return await _mark(session, reads, [ActivityEvent.id.in_(event_ids)])
-
-
-async def mark_matching(session: AsyncSession, reads: ReadState, filters: FeedFilters, up_to: int) -> int:
-    """Note that the user has read what matches, up to a position; answers for how many events that is new."""
-    return await _mark(session, reads, [*conditions(_events.c, filters), ActivityEvent.position <= up_to])
-
-
-async def _mark(session: AsyncSession, reads: ReadState, wanted: list[ColumnElement[bool]]) -> int:
-    above = [*wanted, ActivityEvent.position > reads.watermark]
-    found = select(ActivityEvent.id, ActivityEvent.position).where(*above).cte("found")
-    rows = select(literal(reads.user_id), found.c.id, found.c.position)
-    statement = insert(FeedRead).from_select(["user_id", "event_id", "position"], rows).on_conflict_do_nothing()
-    marked = cast("CursorResult[Any]", await session.execute(statement)).rowcount
+    above = [ActivityEvent.id.in_(event_ids), ActivityEvent.position > reads.watermark]
+    marked = await _note(session, reads, above, flagged=True)
     # Locked in one order, so that two users who read the same events do not wait for each other in a circle.
     unread = (
         select(ActivityEvent.id)
@@ -108,6 +124,37 @@ async def _mark(session: AsyncSession, reads: ReadState, wanted: list[ColumnElem
     )
     await session.execute(update(ActivityEvent).where(ActivityEvent.id.in_(unread)).values(read=True))
     return marked
+
+
+async def mark_matching(session: AsyncSession, reads: ReadState, filters: FeedFilters, up_to: int) -> int:
+    """Note that the user has read what matches, up to a position; answers for how many events that is new.
+
+    It may be very many: `flag` lets `activity_events.read` follow.
+    """
+    wanted = [*conditions(_events.c, filters), ActivityEvent.position.between(reads.watermark + 1, up_to)]
+    return await _note(session, reads, wanted, flagged=False)
+
+
+async def _note(session: AsyncSession, reads: ReadState, wanted: list[ColumnElement[bool]], *, flagged: bool) -> int:
+    rows = select(literal(reads.user_id), ActivityEvent.id, ActivityEvent.position, literal(flagged)).where(*wanted)
+    columns = ["user_id", "event_id", "position", "flagged"]
+    statement = insert(FeedRead).from_select(columns, rows).on_conflict_do_nothing()
+    return cast("CursorResult[Any]", await session.execute(statement)).rowcount
+
+
+async def advance(session: AsyncSession, reads: ReadState) -> None:
+    """Raise the watermark over what was read singly right above it, so that single reads stay few."""
+    given = {"user_id": reads.user_id, "watermark": reads.watermark}
+    hole = (await session.execute(_FIRST_HOLE, given)).scalar_one_or_none()
+    if hole is None:
+        hole = (await session.execute(_LAST_READ, {"user_id": reads.user_id})).scalar_one() + 1
+    if hole - 1 > reads.watermark:
+        await raise_watermark(session, reads.user_id, hole - 1)
+
+
+async def flag(session: AsyncSession, limit: int) -> bool:
+    """Let `activity_events.read` know of what was read by the filter; answers whether there is more."""
+    return cast("CursorResult[Any]", await session.execute(_FLAG, {"limit": limit})).rowcount == limit
 
 
 async def sweep(session: AsyncSession, limit: int) -> bool:

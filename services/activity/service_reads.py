@@ -33,6 +33,7 @@ async def mark_some(session: AsyncSession, user_id: UUID, event_ids: list[UUID])
     """Mark events; ids that are not in the feed, and events that the user has read, change nothing."""
     before = await reads_repository.state(session, user_id)
     marked = await reads_repository.mark_ids(session, before, event_ids)
+    await reads_repository.advance(session, before)
     return marked, await reads_repository.state(session, user_id)
 
 
@@ -50,6 +51,8 @@ async def mark_all(session: AsyncSession, user_id: UUID, filters: FeedFilters, u
         after = await reads_repository.state(session, user_id)
         return (before.unread - before.head) - (after.unread - after.head), after
     marked = await reads_repository.mark_matching(session, before, filters, up_to)
+    await reads_repository.flag(session, _SWEEP_STEP)
+    await reads_repository.advance(session, before)
     return marked, await reads_repository.state(session, user_id)
 
 
@@ -60,6 +63,7 @@ async def follow_watermarks(app: FastAPI) -> None:
         try:
             async with session_maker() as session, session.begin():
                 more = await reads_repository.sweep(session, _SWEEP_STEP)
+                more = await reads_repository.flag(session, _SWEEP_STEP) or more
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
             logger.warning("read flags could not follow, trying again", error=repr(error))
             more = False

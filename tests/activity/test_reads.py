@@ -181,3 +181,40 @@ async def test_an_unknown_event_is_404_and_a_bad_id_422(service: ServiceUnderTes
     async with service.client("viewer") as client:
         assert (await client.post(f"/api/feed/{uuid4()}/mark-read")).status_code == 404
         assert (await client.post("/api/feed/1/mark-read")).status_code == 422
+
+
+async def test_the_read_column_follows_what_was_marked_by_a_filter(
+    service: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.activity.service_reads._SWEEP_STEP", 2)
+    # The hole at the beginning keeps all that follows single reads.
+    await add(service, 0, feedtype="comment")
+    await add(service, *range(1, 6))
+    body = {"up_to_position": 5, "filters": {"event_type": ["new_signal"]}}
+    assert (await post(service, "viewer", body=body))["marked"] == 4
+    assert await unread(service, "viewer") == 2
+    assert sum(await flags(service)) == 2
+    async with service.session_maker() as session, session.begin():
+        assert await repository_reads.flag(session, 3) is False
+    assert await flags(service) == [False, True, True, True, True, False]
+    assert (await post(service, "viewer", body=body))["marked"] == 0
+
+
+async def test_the_watermark_rises_over_what_was_read_one_by_one(service: ServiceUnderTest) -> None:
+    stored = await add(service, *range(7))
+    singly = "SELECT count(*) AS count FROM feed_reads"
+    mark = "SELECT coalesce(max(position), 0) AS position FROM feed_read_watermarks"
+    for number, (count, position) in {
+        1: (1, 0),
+        2: (2, 0),
+        0: (0, 3),
+        4: (1, 3),
+        3: (0, 5),
+        6: (1, 5),
+        5: (0, 7),
+    }.items():
+        await post(service, "viewer", f"{stored[number]}/mark-read")
+        assert (await service.rows(singly))[0]["count"] == count
+        assert (await service.rows(mark))[0]["position"] == position
+    assert await unread(service, "viewer") == 0
+    assert await flags(service) == [True] * 7
