@@ -10,6 +10,7 @@ and beside others of its kind. Interrupted, the same command goes on where it wa
 import argparse
 import asyncio
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Final
 
 from services.signals import repository_metrics, repository_recompute, repository_states, service_recompute
@@ -21,6 +22,7 @@ from shared.db import SessionMaker
 from shared.settings import load
 
 _LOOK_SECONDS: Final = 0.1
+_PATIENCE_SECONDS: Final = 10.0
 
 
 async def recompute(
@@ -62,9 +64,13 @@ async def recompute(
             return outcome, f"{which}: {job.examined:,} of {total:,} looked at, {job.changed:,} changed"
 
     total = await commands.persist(begin)
+    told = monotonic()
     while True:
         outcome, progress = await commands.persist(step)
         if outcome is Turn.WAITING:
+            if monotonic() - told > _PATIENCE_SECONDS:
+                commands.say("waiting for transactions that began before, which may still classify by what was")
+                told = monotonic()
             await asyncio.sleep(_LOOK_SECONDS)
             continue
         report(progress)

@@ -24,6 +24,9 @@ _SET_SEQUENCES: Final = """
     WHERE signals.id = told.id
 """
 
+# No signal has this id. "Not given, or greater" would keep the server from beginning in the middle of the index.
+_BEFORE_ALL: Final = UUID(int=0)
+
 _decode_content: Final = msgspec.json.Decoder(Content).decode
 
 
@@ -61,7 +64,7 @@ async def lock_current(session: AsyncSession, entity_ids: Collection[UUID]) -> d
 async def page(session: AsyncSession, *, current: bool, after: UUID | None, rows: int) -> list[StoredSignal]:
     """Up to so many current detections, or ones that a newer one replaced, in the order of their ids."""
     which = "is_current" if current else "NOT is_current"
-    return await _fetch(session, f"WHERE {which} AND ($1::uuid IS NULL OR id > $1) ORDER BY id LIMIT {rows:d}", after)
+    return await _fetch(session, f"WHERE {which} AND id > $1 ORDER BY id LIMIT {rows:d}", after or _BEFORE_ALL)
 
 
 async def lock_page(
@@ -69,13 +72,11 @@ async def lock_page(
 ) -> list[StoredSignal]:
     """The same, of one metric where it is named, and locked until the transaction ends."""
     which = "is_current" if current else "NOT is_current"
-    return await _fetch(
-        session,
-        f"WHERE {which} AND ($1::uuid IS NULL OR id > $1) AND ($2::text IS NULL OR metric_id = $2) "
-        f"ORDER BY id LIMIT {rows:d} FOR NO KEY UPDATE",
-        after,
-        metric_id,
-    )
+    parameters: list[Any] = [after or _BEFORE_ALL]
+    if metric_id is not None:
+        which += " AND metric_id = $2"
+        parameters.append(metric_id)
+    return await _fetch(session, f"WHERE {which} AND id > $1 ORDER BY id LIMIT {rows:d} FOR NO KEY UPDATE", *parameters)
 
 
 async def count(session: AsyncSession, *, current: bool, metric_id: str | None = None) -> int:

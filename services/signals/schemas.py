@@ -61,7 +61,7 @@ class SignalQuery(BaseModel):
     detected_from: Moment | None = Field(None, description="Only what was detected at this time or later.")
     detected_to: Moment | None = Field(None, description="Only what was detected before this time.")
     q: FilterText | None = Field(None, description="Text in description, facility or metric, in any case of letters.")
-    include_history: bool = Field(False, description="Also the detections that a newer one has replaced.")
+    include_history: bool = Field(False, description="Also detections that a newer one has replaced, unless archived.")
     sort_by: Sort = Sort.DETECTED_AT
     sort_order: SortOrder = SortOrder.DESC
     limit: Limit = 25
@@ -265,7 +265,7 @@ class SignalEdit(Request):
 
 
 class HistoryPage(BaseModel):
-    """Earlier detections of a signal's entity, newest first."""
+    """Earlier detections of a signal's entity, newest first, archived ones among them."""
 
     signals: list[SignalItem]
     cursor: str | None = Field(description="For the next page; null on the last.")
