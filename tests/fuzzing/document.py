@@ -26,6 +26,8 @@ def operations_of(service: str) -> dict[str, Any]:
         for operation in item.values():
             refused = operation["responses"].pop("default")
             operation["responses"] |= dict.fromkeys(_REFUSALS, refused)
+    # The example is the demo users' password, and would be changed.
+    document["components"]["schemas"]["PasswordChange"]["properties"]["current_password"].pop("examples")
     return document
 
 
