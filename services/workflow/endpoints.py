@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from services.workflow import service, service_history
 from services.workflow.schemas import AssignmentView, AssignRequest, HistoryView, StatusRequest, response
@@ -18,6 +18,7 @@ router = APIRouter(prefix="/api/signals/{signal_id}", tags=["workflow"])
 Reader = Annotated[User, require(Permission.READ)]
 Assigner = Annotated[User, require(Permission.ASSIGN)]
 Mover = Annotated[User, require(Permission.MOVE_STATUS)]
+SignalId = Annotated[UUID, Path(description="The signal; writes need its entity's newest one.")]
 
 
 def _due_settings(request: Request) -> DueSettings:
@@ -30,7 +31,7 @@ Due = Annotated[DueSettings, Depends(_due_settings)]
 
 
 @router.get("/assignment", responses=response("The workflow of the signal; of an untouched one too."))
-async def get_assignment(signal_id: UUID, user: Reader, session: DbSession, response: Response) -> AssignmentView:
+async def get_assignment(signal_id: SignalId, user: Reader, session: DbSession, response: Response) -> AssignmentView:
     """Who works on a signal, how far it is, and where the caller may move it."""
     view = await service.show(session, user, signal_id)
     response.headers["etag"] = view.etag
@@ -38,14 +39,14 @@ async def get_assignment(signal_id: UUID, user: Reader, session: DbSession, resp
 
 
 @router.get("/assignment/history")
-async def get_history(signal_id: UUID, _: Reader, session: DbSession) -> HistoryView:
+async def get_history(signal_id: SignalId, _: Reader, session: DbSession) -> HistoryView:
     """Every transition along the chain of the entity's detections: who, when, from, to, notes; oldest first."""
     return await service_history.history(session, signal_id)
 
 
 @router.post("/assign", responses=response("Assigned."))
 async def assign(
-    signal_id: UUID,
+    signal_id: SignalId,
     user: Assigner,
     request: AssignRequest,
     if_match: IfMatch,
@@ -63,7 +64,7 @@ async def assign(
 
 @router.delete("/assignment", responses=response("Back to new."))
 async def unassign(
-    signal_id: UUID, user: Assigner, if_match: IfMatch, attempt: OnceOnly, session: DbSession
+    signal_id: SignalId, user: Assigner, if_match: IfMatch, attempt: OnceOnly, session: DbSession
 ) -> Response:
     """Take back a signal that is assigned and not begun; the same as moving it to `new`."""
     return await once(session, user, attempt, lambda: service.unassign(session, user, signal_id, if_match))
@@ -71,7 +72,7 @@ async def unassign(
 
 @router.patch("/status", responses=response("Moved."))
 async def change_status(
-    signal_id: UUID, user: Mover, request: StatusRequest, if_match: IfMatch, attempt: OnceOnly, session: DbSession
+    signal_id: SignalId, user: Mover, request: StatusRequest, if_match: IfMatch, attempt: OnceOnly, session: DbSession
 ) -> Response:
     """Move the status: the assignee, the assigner or an admin; closing takes anybody but who resolved it.
 

@@ -1,12 +1,11 @@
 """Comments on a signal."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Response
 
 from services.workflow import service_comments
-from services.workflow.endpoints import Reader
+from services.workflow.endpoints import Reader, SignalId
 from services.workflow.schemas import CommentPage, CommentRequest, CommentView
 from shared.auth import Permission, User, require
 from shared.db import DbSession
@@ -20,7 +19,7 @@ Commenter = Annotated[User, require(Permission.COMMENT)]
 
 @router.get("")
 async def list_comments(
-    signal_id: UUID, _: Reader, session: DbSession, limit: Limit = 25, cursor: Cursor = None
+    signal_id: SignalId, _: Reader, session: DbSession, limit: Limit = 25, cursor: Cursor = None
 ) -> CommentPage:
     """Comments along the chain of the entity's detections, the newest first."""
     return await service_comments.page(session, signal_id, cursor, limit)
@@ -28,7 +27,7 @@ async def list_comments(
 
 @router.post("", status_code=201, responses={201: {"model": CommentView, "description": "Written."}})
 async def add_comment(
-    signal_id: UUID, user: Commenter, request: CommentRequest, attempt: OnceOnly, session: DbSession
+    signal_id: SignalId, user: Commenter, request: CommentRequest, attempt: OnceOnly, session: DbSession
 ) -> Response:
     """Comment on a signal."""
     return await once(session, user, attempt, lambda: service_comments.add(session, user, signal_id, request), 201)

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 
 from services.workflow import service_dry_run, service_rules
 from services.workflow.schemas_rules import (
@@ -22,6 +22,7 @@ from shared.preconditions import IfMatch
 
 router = APIRouter(prefix="/api/ownership-rules", tags=["workflow"])
 
+RuleId = Annotated[UUID, Path(description="The rule.")]
 RuleManager = Annotated[User, require(Permission.MANAGE_RULES)]
 
 _ETAG: Final[dict[str, Any]] = {"ETag": {"schema": {"type": "string"}, "description": "The version, for `If-Match`."}}
@@ -50,7 +51,7 @@ async def dry_run(user: RuleManager, request: DryRunRequest, session: DbSession)
 
 
 @router.get("/{rule_id}", responses={200: {"model": RuleView, "headers": _ETAG}})
-async def get_rule(rule_id: UUID, _: RuleManager, session: DbSession, response: Response) -> RuleView:
+async def get_rule(rule_id: RuleId, _: RuleManager, session: DbSession, response: Response) -> RuleView:
     """One rule."""
     view = await service_rules.show(session, rule_id)
     response.headers["etag"] = view.etag
@@ -59,7 +60,7 @@ async def get_rule(rule_id: UUID, _: RuleManager, session: DbSession, response: 
 
 @router.put("/{rule_id}", responses={200: {"model": RuleView, "description": "Changed.", "headers": _ETAG}})
 async def replace_rule(
-    rule_id: UUID,
+    rule_id: RuleId,
     user: RuleManager,
     request: RuleRequest,
     if_match: IfMatch,
@@ -72,7 +73,7 @@ async def replace_rule(
 
 @router.delete("/{rule_id}", status_code=204, response_class=Response)
 async def delete_rule(
-    rule_id: UUID, user: RuleManager, if_match: IfMatch, attempt: OnceOnly, session: DbSession
+    rule_id: RuleId, user: RuleManager, if_match: IfMatch, attempt: OnceOnly, session: DbSession
 ) -> Response:
     """Delete a rule. What it has assigned stays as it is, and its versions can still be read."""
     return await once(session, user, attempt, lambda: service_rules.delete(session, user, rule_id, if_match))
@@ -80,7 +81,7 @@ async def delete_rule(
 
 @router.get("/{rule_id}/versions")
 async def list_versions(
-    rule_id: UUID, _: RuleManager, session: DbSession, limit: Limit = 25, cursor: Cursor = None
+    rule_id: RuleId, _: RuleManager, session: DbSession, limit: Limit = 25, cursor: Cursor = None
 ) -> RuleVersionPage:
     """Every change of a rule, the newest first: what it was from then on, who made it so, and when."""
     return await service_rules.versions(session, rule_id, cursor, limit)

@@ -1,11 +1,11 @@
 """Putting a signal aside."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Response
 
 from services.workflow import service_snooze
+from services.workflow.endpoints import SignalId
 from services.workflow.schemas import response
 from services.workflow.schemas_snooze import SnoozeRequest
 from shared.auth import Permission, User, require
@@ -20,7 +20,7 @@ Snoozer = Annotated[User, require(Permission.SNOOZE)]
 
 @router.post("", responses=response("Put aside."))
 async def snooze(
-    signal_id: UUID, user: Snoozer, request: SnoozeRequest, if_match: IfMatch, attempt: OnceOnly, session: DbSession
+    signal_id: SignalId, user: Snoozer, request: SnoozeRequest, if_match: IfMatch, attempt: OnceOnly, session: DbSession
 ) -> Response:
     """Put a signal aside that is new, assigned or in progress (else 409 `not_snoozable`), or change until when it is.
 
@@ -34,7 +34,7 @@ async def snooze(
 
 @router.delete("", responses=response("Back."))
 async def bring_back(
-    signal_id: UUID, user: Snoozer, if_match: IfMatch, attempt: OnceOnly, session: DbSession
+    signal_id: SignalId, user: Snoozer, if_match: IfMatch, attempt: OnceOnly, session: DbSession
 ) -> Response:
     """Bring back what is put aside (409 `not_snoozed` for what is not)."""
     return await once(session, user, attempt, lambda: service_snooze.bring_back(session, user, signal_id, if_match))

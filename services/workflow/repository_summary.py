@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, case, func, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, case, func, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -59,8 +59,11 @@ async def standings(session: AsyncSession, window: Window, now: datetime) -> lis
         func.count().label("open"),
         func.count(case((is_overdue(now), 1))).label("overdue"),
         func.count(Assignment.snoozed_at).label("snoozed"),
-    ).where(Assignment.status != AssignmentStatus.CLOSED)
-    return [Standing(*row) for row in await session.execute(_chosen(query, window).group_by(*by))]
+    ).where(Assignment.status != AssignmentStatus.CLOSED, *_wanted(window))
+    return [
+        Standing(row.assignee_id, row.role_type, row.status, row.open, row.overdue, row.snoozed)
+        for row in await session.execute(query.group_by(*by))
+    ]
 
 
 async def times_to_assign(session: AsyncSession, window: Window) -> list[Pace]:
@@ -87,8 +90,8 @@ async def _paces(
         func.grouping(Assignment.assignee_id, Assignment.role_type).label("grouping"),
         func.count().label("number"),
         func.percentile_cont(0.5).within_group(seconds).label("median"),
-    ).where(end >= window.since, end < window.until)
-    query = _chosen(query, window).group_by(
+    ).where(end >= window.since, end < window.until, *_wanted(window))
+    query = query.group_by(
         func.grouping_sets(tuple_(Assignment.assignee_id), tuple_(Assignment.role_type), literal_column("()"))
     )
     return [
@@ -98,12 +101,13 @@ async def _paces(
     ]
 
 
-def _chosen(query: Select[Any], window: Window) -> Select[Any]:
+def _wanted(window: Window) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
     if window.assignee_ids:
-        query = query.where(Assignment.assignee_id.in_(window.assignee_ids))
+        wanted.append(Assignment.assignee_id.in_(window.assignee_ids))
     if window.role_types:
-        query = query.where(Assignment.role_type.in_(window.role_types))
-    return query
+        wanted.append(Assignment.role_type.in_(window.role_types))
+    return wanted
 
 
 def _share(row: Any, grouping: int) -> Share | None:

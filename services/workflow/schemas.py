@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from services.workflow import examples
 from services.workflow.models import TransitionKind
 from shared.errors import FieldProblem
 from shared.events.vocabulary import AssignmentStatus, RoleType, UserRole
@@ -31,6 +32,11 @@ IfMatchText = Annotated[
     Field(max_length=1000, description="As the header: the `etag` that the change was decided on.", examples=['"3"']),
     AfterValidator(_entity_tag),
 ]
+
+
+def example(value: examples.Example) -> ConfigDict:
+    """What a model's answer looks like, for its description."""
+    return ConfigDict(json_schema_extra={"examples": [value]})
 
 
 class Request(BaseModel):
@@ -161,43 +167,7 @@ class BulkProblem(BaseModel):
 class AssignmentView(BaseModel):
     """The workflow of one signal, as the caller sees it. An untouched signal has the status `new` and no `id`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "bb141a5d-5d96-4672-bcc9-1cc0ed9bbf25",
-                    "signal_id": "a518ebf3-abe9-5412-9974-060591df9a17",
-                    "entity_id": "d85ac2ab-e812-59c9-848b-7ffdacb8e0c3",
-                    "status": "assigned",
-                    "allowed_next_statuses": ["in_progress", "new"],
-                    "assignee_id": "3f2b8c1e-6a55-4b9a-9d0e-2f6f0a4c7b11",
-                    "assignee": {"id": "3f2b8c1e-6a55-4b9a-9d0e-2f6f0a4c7b11", "name": "Nursing Leadership"},
-                    "assigner_id": "708e4281-22af-45fb-ac97-90677cd57f58",
-                    "assigner": {"id": "708e4281-22af-45fb-ac97-90677cd57f58", "name": "Clinical Leadership"},
-                    "role_type": "nursing_leadership",
-                    "rule_id": None,
-                    "rule_version": None,
-                    "notes": "Please look at the evening shift.",
-                    "resolution_notes": None,
-                    "resolution_reason": None,
-                    "resolved_by": None,
-                    "assigned_at": "2026-07-02T09:00:00Z",
-                    "started_at": None,
-                    "resolved_at": None,
-                    "closed_at": None,
-                    "due_at": None,
-                    "is_overdue": False,
-                    "snoozed_until": None,
-                    "snooze": None,
-                    "created_at": "2026-07-02T09:00:00Z",
-                    "updated_at": "2026-07-02T09:00:00Z",
-                    "superseded_by": None,
-                    "reopens": None,
-                    "etag": '"1"',
-                }
-            ]
-        }
-    )
+    model_config = example(examples.ASSIGNMENT)
 
     id: Annotated[UUID | None, Field(description="The assignment; null for a signal that nobody has touched.")]
     signal_id: UUID
@@ -256,6 +226,8 @@ class BulkResult(BaseModel):
 class BulkResults(BaseModel):
     """One result per item, in the order of the request."""
 
+    model_config = example(examples.BULK_RESULTS)
+
     results: list[BulkResult]
     succeeded: int
     failed: int
@@ -281,11 +253,15 @@ class SignalView(BaseModel):
 class ListedAssignment(AssignmentView):
     """An assignment in a list, with its signal."""
 
+    model_config = example(examples.LISTED_ASSIGNMENT)
+
     signal: SignalView
 
 
 class AssignmentPage(BaseModel):
     """Assignments, the newest first."""
+
+    model_config = example(examples.ASSIGNMENT_PAGE)
 
     assignments: list[ListedAssignment]
     limit: int
@@ -304,6 +280,8 @@ class CommentRequest(Request):
 class CommentView(BaseModel):
     """A comment."""
 
+    model_config = example(examples.COMMENT)
+
     id: UUID
     signal_id: Annotated[UUID, Field(description="The detection that it was written on.")]
     author: Annotated[PersonView, Field(description="By the name of that time.")]
@@ -313,6 +291,8 @@ class CommentView(BaseModel):
 
 class CommentPage(BaseModel):
     """Comments along the chain of the entity's detections, the newest first."""
+
+    model_config = example(examples.COMMENT_PAGE)
 
     comments: list[CommentView]
     limit: int
@@ -344,6 +324,8 @@ class TransitionView(BaseModel):
 class HistoryView(BaseModel):
     """Every transition along the chain of the entity's detections, oldest first."""
 
+    model_config = example(examples.HISTORY)
+
     signal_id: UUID
     history: list[TransitionView]
 
@@ -358,6 +340,8 @@ class AssigneeView(BaseModel):
 
 class AssigneesView(BaseModel):
     """Everyone who can be assigned, by name."""
+
+    model_config = example(examples.ASSIGNEES)
 
     assignees: list[AssigneeView]
 

@@ -2,12 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.workflow.schemas import PersonView, Request, SignalView
+from services.workflow import examples
+from services.workflow.schemas import PersonView, Request, SignalView, example
 from shared.events.vocabulary import RoleType, SignalDomain, SignalType
 from shared.text import StorableText
 
@@ -15,24 +16,6 @@ _MOST_VALUES: Final = 100
 
 Name = Annotated[StorableText, Field(min_length=1, max_length=255, pattern=r"\S")]
 Values = Annotated[list[Annotated[StorableText, Field(min_length=1, max_length=255)]], Field(max_length=_MOST_VALUES)]
-
-_CONDITIONS: Final[dict[str, Any]] = {
-    "domain": ["Effectiveness"],
-    "facility": [],
-    "system_name": ["Lakeside Health"],
-    "service_line": ["Emergency"],
-    "metric_id": [],
-    "signal_type": ["critical_trajectory", "chronic_underperformer"],
-    "minimum_severity": 60,
-}
-_RULE: Final[dict[str, Any]] = {
-    "name": "Emergency waits of Lakeside",
-    "enabled": True,
-    "position": 1,
-    "conditions": _CONDITIONS,
-    "assignee_id": "3f2b8c1e-6a55-4b9a-9d0e-2f6f0a4c7b11",
-    "role_type": "nursing_leadership",
-}
 
 
 class Conditions(Request):
@@ -50,7 +33,7 @@ class Conditions(Request):
 class RuleRequest(Request):
     """A rule as it shall be."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_RULE]})
+    model_config = example(examples.RULE_REQUEST)
 
     name: Annotated[Name, Field(description="What people call it; shown where it has assigned something.")]
     enabled: Annotated[bool, Field(strict=True, description="Whether it is applied.")] = True
@@ -79,22 +62,7 @@ class SkippedView(BaseModel):
 class RuleView(BaseModel):
     """An ownership rule."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "3cfdcc86-0ec2-508f-b8db-579862b1ea2d",
-                    **_RULE,
-                    "assignee": {"id": "3f2b8c1e-6a55-4b9a-9d0e-2f6f0a4c7b11", "name": "Nursing Leadership"},
-                    "skipped": None,
-                    "version": 1,
-                    "created_at": "2026-07-02T09:00:00Z",
-                    "updated_at": "2026-07-02T09:00:00Z",
-                    "etag": '"1"',
-                }
-            ]
-        }
-    )
+    model_config = example(examples.RULE)
 
     id: UUID
     name: str
@@ -116,6 +84,8 @@ class RuleView(BaseModel):
 
 class RulesView(BaseModel):
     """All rules, in the order in which they are tried."""
+
+    model_config = example(examples.RULES)
 
     rules: list[RuleView]
 
@@ -144,6 +114,8 @@ class RuleVersionView(BaseModel):
 class RuleVersionPage(BaseModel):
     """The changes of a rule, the newest first."""
 
+    model_config = example(examples.RULE_VERSIONS)
+
     versions: list[RuleVersionView]
     limit: int
     cursor: Annotated[str | None, Field(description="For the next page; null on the last.")]
@@ -154,7 +126,7 @@ class DryRunRequest(Request):
     """Either one rule, tried among those that there are, or a whole set instead of them."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"rule": _RULE}, {"rules": [_RULE, _RULE | {"name": "All others"}]}]}
+        json_schema_extra={"examples": [{"rule": examples.RULE_REQUEST}, {"rules": [examples.RULE_REQUEST]}]}
     )
 
     rule: Annotated[RuleRequest | None, Field(description="Tried at its position among the present rules.")] = None
@@ -215,6 +187,8 @@ class DryRunRule(BaseModel):
 
 class DryRunView(BaseModel):
     """What the tried rules would have done on the latest signals. Nothing was changed."""
+
+    model_config = example(examples.DRY_RUN)
 
     signals_looked_at: Annotated[int, Field(description="The latest by `detected_at`, at most 1,000; no history.")]
     matched: Annotated[int, Field(description="By at least one of the tried rules.")]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.workflow import examples
 from services.workflow.schemas import PersonView
 from shared.events.vocabulary import AssignmentStatus, RoleType
 
@@ -48,42 +49,7 @@ class StatusLoad(BaseModel):
 class SummaryView(BaseModel):
     """The workload: what is open now whatever the window, and the medians of what happened within it."""
 
-    model_config = ConfigDict(
-        populate_by_name=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "from": "2026-04-03T09:00:00Z",
-                    "to": "2026-07-02T09:00:00Z",
-                    "total": {
-                        "open": 3,
-                        "overdue": 1,
-                        "snoozed": 0,
-                        "by_status": {"new": 1, "assigned": 1, "in_progress": 1, "resolved": 0},
-                        "assigned": 5,
-                        "resolved": 3,
-                        "median_days_to_assign": 1.25,
-                        "median_days_to_resolve": 9.5,
-                    },
-                    "people": [
-                        {
-                            "person": {"id": "3f2b8c1e-6a55-4b9a-9d0e-2f6f0a4c7b11", "name": "Nursing Leadership"},
-                            "open": 2,
-                            "overdue": 1,
-                            "snoozed": 0,
-                            "by_status": {"new": 0, "assigned": 1, "in_progress": 1, "resolved": 0},
-                            "assigned": 5,
-                            "resolved": 3,
-                            "median_days_to_assign": 1.25,
-                            "median_days_to_resolve": 9.5,
-                        }
-                    ],
-                    "roles": [],
-                    "statuses": [{"status": "new", "open": 1, "overdue": 0, "snoozed": 0}],
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(populate_by_name=True, json_schema_extra={"examples": [examples.SUMMARY]})
 
     from_: Annotated[datetime, Field(alias="from", description="Where the window begins.")]
     to: Annotated[datetime, Field(description="Where it ends; not itself.")]
