@@ -47,6 +47,9 @@ class Base(DeclarativeBase):
 
 
 CURRENT: Final = text("is_current")
+RARE_TYPES: Final = "simplified_signal_type NOT IN ('baseline', 'improving_leader', 'emerging_risk')"
+SEVERE: Final = "simplified_severity >= 91"
+RARE_TIERS: Final = "magnitude_tier IN ('critical', 'severe')"
 _WAITING: Final = text("signal_id IS NULL")
 
 
@@ -179,11 +182,61 @@ class Signal(Base):
         Index(
             "ix_signals_list_priority",
             text("simplified_severity DESC NULLS LAST"),
+            text("detected_at DESC"),
             text("id DESC"),
             postgresql_where=CURRENT,
         ),
-        Index("ix_signals_list_metric_id", "metric_id", "id", postgresql_where=CURRENT),
-        Index("ix_signals_list_facility", "facility", "id", postgresql_where=CURRENT),
+        Index("ix_signals_list_metric_id", "metric_id", "detected_at", "id", postgresql_where=CURRENT),
+        Index("ix_signals_list_facility", "facility", "detected_at", "id", postgresql_where=CURRENT),
+        # What few signals have is not met soon in the sort's own index.
+        Index(
+            "ix_signals_list_facility_id",
+            "facility_id",
+            "detected_at",
+            "id",
+            postgresql_where=text("is_current AND facility_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_signals_list_sub_service_line",
+            "sub_service_line",
+            "detected_at",
+            "id",
+            postgresql_where=text("is_current AND sub_service_line IS NOT NULL"),
+        ),
+        Index(
+            "ix_signals_list_rare_type",
+            "simplified_signal_type",
+            "detected_at",
+            "id",
+            postgresql_where=text(f"is_current AND {RARE_TYPES}"),
+        ),
+        Index(
+            "ix_signals_list_rare_tier",
+            "magnitude_tier",
+            "detected_at",
+            "id",
+            postgresql_where=text(f"is_current AND {RARE_TIERS}"),
+        ),
+        Index("ix_signals_list_severe", "detected_at", "id", postgresql_where=text(f"is_current AND {SEVERE}")),
+        Index(
+            "ix_signals_list_assigned",
+            "detected_at",
+            "id",
+            postgresql_where=text("is_current AND assignee_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_signals_list_touched",
+            "detected_at",
+            "id",
+            postgresql_where=text("is_current AND workflow_status <> 'new'"),
+        ),
+        Index(
+            "ix_signals_description",
+            "description",
+            postgresql_using="gin",
+            postgresql_ops={"description": "extensions.gin_trgm_ops"},
+            postgresql_where=CURRENT,
+        ),
         # Nearly every signal is new and unassigned: those are found by the sort's own index.
         Index(
             "ix_signals_list_status",
@@ -315,6 +368,8 @@ option_counts: Final = Table(
     Column("domain", _domain, nullable=False),
     Column("system_name", Text),
     Column("count", BigInteger, nullable=False),
+    # Values may be longer than what a B-tree can hold.
+    Index("ix_option_counts_value", "facet", text("hashtextextended(value, 0)")),
     comment="How many current signals have a value, in each domain and system.",
     postgresql_with={"fillfactor": "70"},
 )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from services.signals import repository_search
 from services.signals.repository_filters import (
     NULLABLE,
     SORT_COLUMNS,
@@ -16,9 +17,14 @@ from services.signals.repository_filters import (
     Sort,
     SortOrder,
     conditions,
+    names_in_order,
 )
+from services.signals.repository_search import Search
 from shared.db import AnySession, raw_connection
-from shared.pagination import COUNT_CAP
+
+# Rows of a sort that are looked at for a text before the index on texts is asked.
+_WALKED: Final = 3000
+_WALKED_PER_SKIPPED: Final = 3
 
 _DAYS_OPEN: Final = (
     "GREATEST(0, floor(extract(epoch FROM COALESCE(s.closed_at, now()) - s.detected_at) / 86400))::int AS days_open"
@@ -69,50 +75,46 @@ _DETAIL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A signal of a page: its JSON, and its place in the sort."""
+    """A signal of a page: its JSON, and its place in the sort: the values of the sort's columns."""
 
     item: str
-    key: Any
-    id: UUID
+    place: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page begins: after a row with this sort key and id, or after a number of rows."""
+    """Where a page begins: after a row with this place in the sort, or after a number of rows."""
 
-    key: Any = None
-    id: UUID | None = None
+    after: tuple[Any, ...] | None = None
     offset: int = 0
 
 
 async def page(
     session: AnySession, filters: SignalFilters, sort: Sort, order: SortOrder, place: Place, rows: int
 ) -> list[Row]:
-    """Up to so many rows after a place. Equal keys are in the order of their ids; missing ones are last."""
+    """Up to so many rows after a place. Equal keys are in the order of detection and id; missing ones are last."""
     matching = conditions(filters)
+    matching.also(names_in_order(filters, sort))
+    search = None if filters.q is None else await repository_search.search(session, filters.q)
     if sort is not NULLABLE:
-        return await _part(session, matching, sort, order, place, rows)
+        return await _part(session, matching, search, sort, order, place, rows)
+    column = SORT_COLUMNS[sort][0]
     found: list[Row] = []
     skip = place.offset
     present = matching.copy()
-    present.add(f"s.{SORT_COLUMNS[sort]} IS NOT NULL")
-    if place.id is None or place.key is not None:
-        found = await _part(session, present, sort, order, place, rows)
+    present.add(f"s.{column} IS NOT NULL")
+    if place.after is None or place.after[0] is not None:
+        found = await _part(session, present, search, sort, order, place, rows)
         if len(found) == rows:
             return found
         if found or not skip:
             skip = 0
         else:
-            skip -= await _count(session, present, skip)
-    after = place if place.id is not None and place.key is None else Place(offset=skip)
+            skip -= await count(session, present, search, skip)
+    after = place if place.after is not None and place.after[0] is None else Place(offset=skip)
     missing = matching.copy()
-    missing.add(f"s.{SORT_COLUMNS[sort]} IS NULL")
-    return found + await _part(session, missing, sort, order, after, rows - len(found))
-
-
-async def total(session: AnySession, filters: SignalFilters) -> int:
-    """How many signals match; more than COUNT_CAP are counted as one more."""
-    return await _count(session, conditions(filters), COUNT_CAP + 1)
+    missing.add(f"s.{column} IS NULL")
+    return found + await _part(session, missing, search, sort, order, after, rows - len(found))
 
 
 async def detail(session: AnySession, signal_id: UUID) -> tuple[str, str] | None:
@@ -142,7 +144,7 @@ async def earlier(session: AnySession, signal_id: UUID, before: datetime | None,
         found["entity_id"],
         found["detected_at"] if before is None else min(before, found["detected_at"]),
     )
-    return [Row(record["item"], record["key"], record["id"]) for record in records]
+    return [Row(record["item"], (record["key"],)) for record in records]
 
 
 def _archived(statement: str) -> str:
@@ -200,7 +202,7 @@ async def _relatives(session: AnySession, statement: str, *parameters: Any) -> l
     records = await connection.fetch(statement, *parameters)
     if not records:
         records = await connection.fetch(_archived(statement), *parameters)
-    return [Row(record["item"], record["key"], record["id"]) for record in records]
+    return [Row(record["item"]) for record in records]
 
 
 async def exists(session: AnySession, signal_id: UUID) -> bool:
@@ -231,41 +233,73 @@ def etag(event_sequence: int, workflow_sequence: int, is_current: bool) -> str:
     return f'"{event_sequence}.{workflow_sequence}.{int(is_current)}"'
 
 
-async def _part(
-    session: AnySession, matching: Conditions, sort: Sort, order: SortOrder, place: Place, rows: int
-) -> list[Row]:
-    column = SORT_COLUMNS[sort]
+async def count(session: AnySession, matching: Conditions, search: Search | None, most: int) -> int:
+    """How many signals match, at most so many."""
     chosen = matching.copy()
-    if place.id is not None:
-        beyond = "<" if order is SortOrder.DESC else ">"
-        if place.key is None:
-            chosen.add(f"s.id {beyond} {{}}", place.id)
-        else:
-            chosen.add(f"(s.{column}, s.id) {beyond} ({{}}, {{}})", place.key, place.id)
-    nulls = "" if sort is not NULLABLE else "NULLS LAST" if order is SortOrder.DESC else "NULLS FIRST"
-    limits = f"LIMIT {rows:d} OFFSET {place.offset:d}"
-    connection = await raw_connection(session)
-    records = await connection.fetch(
-        f"SELECT {_ITEM}, s.{column} AS key, s.id FROM signals AS s WHERE {chosen.where} "  # noqa: S608 - constants
-        f"ORDER BY s.{column} {order} {nulls}, s.id {order} {limits}",
-        *chosen.values,
-    )
-    return [Row(record["item"], record["key"], record["id"]) for record in records]
-
-
-async def _count(session: AnySession, matching: Conditions, most: int) -> int:
+    if search is not None:
+        search.add_to(chosen)
     connection = await raw_connection(session)
     found: int = await connection.fetchval(
-        f"SELECT count(*) FROM (SELECT FROM signals AS s WHERE {matching.where} LIMIT {most:d}) AS found",  # noqa: S608
-        *matching.values,
+        f"SELECT count(*) FROM (SELECT FROM signals AS s WHERE {chosen.where} LIMIT {most:d}) AS found",  # noqa: S608
+        *chosen.values,
     )
     return found
 
 
+async def _part(
+    session: AnySession,
+    matching: Conditions,
+    search: Search | None,
+    sort: Sort,
+    order: SortOrder,
+    place: Place,
+    rows: int,
+) -> list[Row]:
+    columns = SORT_COLUMNS[sort]
+    chosen = matching.copy()
+    if place.after is not None:
+        known = list(zip(columns, place.after, strict=True))
+        if place.after[0] is None:
+            del known[0]
+        beyond = "<" if order is SortOrder.DESC else ">"
+        row, values = ", ".join(f"s.{name}" for name, _ in known), ", ".join("{}" for _ in known)
+        chosen.add(f"({row}) {beyond} ({values})", *(value for _, value in known))
+    nulls = "" if sort is not NULLABLE else "NULLS LAST" if order is SortOrder.DESC else "NULLS FIRST"
+    ordered = ", ".join(f"s.{name} {order} {nulls if number == 0 else ''}" for number, name in enumerate(columns))
+    limits = f"LIMIT {rows:d} OFFSET {place.offset:d}"
+    connection = await raw_connection(session)
+
+    async def read(source: str, where: Conditions) -> list[Row]:
+        records = await connection.fetch(
+            f"SELECT {_ITEM}, {', '.join(f's.{name}' for name in columns)} FROM {source} AS s "  # noqa: S608 - constants
+            f"WHERE {where.where} ORDER BY {ordered} {limits}",
+            *where.values,
+        )
+        return [Row(record["item"], tuple(record)[1:]) for record in records]
+
+    if search is None:
+        return await read("signals", chosen)
+    # What many signals have is soon met in the order of the sort, what few have is found by the index on the text;
+    # the planner cannot know which it is.
+    walked = Conditions(values=list(chosen.values))
+    search.add_to(walked)
+    first = _WALKED + place.offset * _WALKED_PER_SKIPPED
+    met = await read(
+        f"(SELECT * FROM signals AS s WHERE {chosen.where} ORDER BY {ordered} LIMIT {first:d})",  # noqa: S608
+        walked,
+    )
+    if len(met) == rows:
+        return met
+    found = chosen.copy()
+    search.add_to(found)
+    source = f"(SELECT * FROM signals AS s WHERE {found.where} OFFSET 0)"  # noqa: S608 - OFFSET 0 keeps the limit out
+    return await read(source, Conditions(values=found.values))
+
+
 CURSORS: Final[dict[Sort, Any]] = {
     Sort.DETECTED_AT: tuple[Sort, SortOrder, datetime, UUID],
-    Sort.PRIORITY: tuple[Sort, SortOrder, int | None, UUID],
-    Sort.METRIC_ID: tuple[Sort, SortOrder, str, UUID],
-    Sort.FACILITY: tuple[Sort, SortOrder, str, UUID],
+    Sort.PRIORITY: tuple[Sort, SortOrder, int | None, datetime, UUID],
+    Sort.METRIC_ID: tuple[Sort, SortOrder, str, datetime, UUID],
+    Sort.FACILITY: tuple[Sort, SortOrder, str, datetime, UUID],
 }
-"""What a cursor holds: the sort, and the sort key and id of the page's last row."""
+"""What a cursor holds: the sort, and the place of the page's last row in it."""

@@ -1,5 +1,6 @@
 """The conditions, sorts and keys of the list of signals, as SQL with numbered parameters."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +10,12 @@ from uuid import UUID
 
 import msgspec
 
+from services.signals.models import RARE_TIERS, RARE_TYPES, SEVERE
 from shared.events.vocabulary import AssignmentStatus, MagnitudeTier, SignalDomain, SignalType
+
+_FREQUENT_TYPES: Final = {SignalType.BASELINE, SignalType.IMPROVING_LEADER, SignalType.EMERGING_RISK}
+_SEVERE: Final = 91
+_RARE_TIERS: Final = {MagnitudeTier.CRITICAL, MagnitudeTier.SEVERE}
 
 
 class Sort(StrEnum):
@@ -29,11 +35,15 @@ class SortOrder(StrEnum):
 
 
 SORT_COLUMNS: Final = {
-    Sort.DETECTED_AT: "detected_at",
-    Sort.PRIORITY: "simplified_severity",
-    Sort.METRIC_ID: "metric_id",
-    Sort.FACILITY: "facility",
+    Sort.DETECTED_AT: ("detected_at", "id"),
+    Sort.PRIORITY: ("simplified_severity", "detected_at", "id"),
+    Sort.METRIC_ID: ("metric_id", "detected_at", "id"),
+    Sort.FACILITY: ("facility", "detected_at", "id"),
 }
+"""Ties are in the order of detection and then of the id, all in the direction of the sort."""
+
+_PARAMETER: Final = re.compile(r"\$(\d+)")
+
 # Its index is in the order of descending severity with missing ones last; read backwards, they are first.
 NULLABLE: Final = Sort.PRIORITY
 
@@ -83,6 +93,12 @@ class Conditions:
         elif values:
             self.add(f"{column} = ANY({{}}::{cast}[])", list(values))
 
+    def also(self, other: "Conditions") -> None:
+        """Add conditions that were made by themselves."""
+        first = len(self.values)
+        self.parts += [_PARAMETER.sub(lambda match: f"${int(match[1]) + first}", part) for part in other.parts]
+        self.values += other.values
+
     def copy(self) -> "Conditions":
         """The same, to be added to."""
         return Conditions(list(self.parts), list(self.values))
@@ -94,7 +110,7 @@ class Conditions:
 
 
 def conditions(filters: SignalFilters) -> Conditions:
-    """The filters as conditions on ``signals AS s``."""
+    """The filters but `q` as conditions on ``signals AS s``."""
     found = Conditions()
     if not filters.include_history:
         found.add("s.is_current")
@@ -107,15 +123,22 @@ def conditions(filters: SignalFilters) -> Conditions:
     found.any_of("s.sub_service_line", "text", filters.sub_service_line)
     found.any_of("s.metric_id", "text", filters.metric_id)
     found.any_of("s.simplified_signal_type", "text", filters.signal_type)
+    # Said once more in the words of the indexes that hold nothing else.
+    if filters.signal_type and not _FREQUENT_TYPES.intersection(filters.signal_type):
+        found.add(f"s.{RARE_TYPES}")
+    if filters.magnitude_tier and _RARE_TIERS.issuperset(filters.magnitude_tier):
+        found.add(f"s.{RARE_TIERS}")
     found.any_of("s.magnitude_tier", "magnitude_tier", filters.magnitude_tier)
     if filters.status and AssignmentStatus.NEW not in filters.status:
-        found.add("s.workflow_status <> 'new'")  # what the index on the status is limited to
+        found.add("s.workflow_status <> 'new'")
     found.any_of("s.workflow_status", "assignment_status", filters.status)
     found.any_of("s.assignee_id", "uuid", filters.assignee_id)
     if filters.unassigned is not None:
         found.add(f"s.assignee_id IS {'' if filters.unassigned else 'NOT '}NULL")
     if filters.min_severity is not None:
         found.add("s.simplified_severity >= {}", filters.min_severity)
+        if filters.min_severity >= _SEVERE:
+            found.add(f"s.{SEVERE}")
     if filters.detected_from is not None:
         found.add("s.detected_at >= {}", filters.detected_from)
     if filters.detected_to is not None:
@@ -126,11 +149,33 @@ def conditions(filters: SignalFilters) -> Conditions:
             "(" + " OR ".join(["s.entity_dimensions @> {}::text::jsonb"] * len(documents)) + ")",
             *documents,
         )
-    if filters.q is not None:
-        pattern = "%" + filters.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        found.add(
-            "(s.description ILIKE {0} OR s.facility ILIKE {0} OR s.metric_id ILIKE {0}"
-            " OR s.metric_id IN (SELECT metric_id FROM metrics WHERE display_name ILIKE {0}))",
-            pattern,
-        )
+    return found
+
+
+def names_in_order(filters: SignalFilters, sort: Sort) -> Conditions:
+    """In a sort by name, the names that can match, from the counts: what no such row has is never looked at.
+
+    Without it a system whose facilities come last in the alphabet is found after all the others. The counts and what
+    is not folded into them yet hold every name that a current signal has at this moment.
+    """
+    found = Conditions()
+    name = SORT_COLUMNS[sort][0]
+    known = {
+        "c.domain = ANY({}::signal_domain[])": filters.domain,
+        "c.system_name = ANY({}::text[])": filters.system_name,
+        "c.detail = ANY({}::text[])": filters.facility_id if sort is Sort.FACILITY else (),
+    }
+    narrowing = {template: list(values) for template, values in known.items() if values}
+    if sort not in (Sort.FACILITY, Sort.METRIC_ID) or filters.include_history or not narrowing:
+        return found
+    if (filters.facility if sort is Sort.FACILITY else filters.metric_id) or filters.q is not None:
+        return found
+    where = " AND ".join(
+        [f"c.facet = '{name}'", *(each.format(f"{{{place}}}") for place, each in enumerate(narrowing))]
+    )
+    found.add(
+        f"s.{name} = ANY(ARRAY(SELECT c.value FROM option_counts AS c WHERE {where}"  # noqa: S608 - constants
+        f" UNION SELECT c.value FROM option_deltas AS c WHERE {where}))",
+        *narrowing.values(),
+    )
     return found

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.signals import repository
+from services.signals import repository, repository_totals
 from services.signals.repository import CURSORS, Place
 from services.signals.schemas import SignalQuery
 from shared.db import AnySession
@@ -29,10 +29,10 @@ async def list_page(session: AnySession, query: SignalQuery, caller: UUID) -> by
     if query.cursor is None and not has_more and (rows or not place.offset):
         total = place.offset + len(rows)
     else:
-        total = await repository.total(session, filters)
+        total = await repository_totals.total(session, filters)
     cursor = None
     if has_more:
-        cursor = encode_cursor(query.sort_by, query.sort_order, rows[-1].key, rows[-1].id)
+        cursor = encode_cursor(query.sort_by, query.sort_order, *rows[-1].place)
     rest: dict[str, Any] = {
         "total_count": min(total, COUNT_CAP),
         "total_is_capped": total > COUNT_CAP,
@@ -46,8 +46,10 @@ async def list_page(session: AnySession, query: SignalQuery, caller: UUID) -> by
 
 
 def _place(query: SignalQuery) -> Place:
-    sort, order, key, signal_id = decode_cursor(query.cursor or "", CURSORS[query.sort_by])
-    if (sort, order) != (query.sort_by, query.sort_order) or (type(key) is int and abs(key) > _LARGEST_SEVERITY):
+    sort, order, *after = decode_cursor(query.cursor or "", CURSORS[query.sort_by])
+    if (sort, order) != (query.sort_by, query.sort_order) or (
+        type(after[0]) is int and abs(after[0]) > _LARGEST_SEVERITY
+    ):
         detail = "The cursor belongs to another sort."
         raise InvalidError(detail, "bad_cursor", errors=[FieldProblem(pointer="/query/cursor", detail=detail)])
-    return Place(key, signal_id)
+    return Place(tuple(after))

@@ -72,7 +72,7 @@ async def history(session: AnySession, signal_id: UUID, limit: int, cursor: str 
         raise NotFoundError("There is no signal with this id.")
     has_more = len(rows) > limit
     del rows[limit:]
-    rest = {"cursor": encode_cursor(rows[-1].key) if has_more else None, "has_more": has_more}
+    rest = {"cursor": encode_cursor(*rows[-1].place) if has_more else None, "has_more": has_more}
     items = ",".join(row.item for row in rows)
     return f'{{"signals":[{items}],'.encode() + msgspec.json.encode(rest)[1:]
 

@@ -97,7 +97,8 @@ async def test_pages_by_cursor_and_offset_are_the_whole_list_in_order(
         assert present == sorted(present, reverse=order == "desc")
     for earlier, later in pairwise(walked):
         if earlier[SORT_FIELDS[sort]] == later[SORT_FIELDS[sort]]:
-            assert (earlier["id"] > later["id"]) == (order == "desc")
+            ties = [(row["detected_at"], row["id"]) for row in (earlier, later)]
+            assert (ties[0] > ties[1]) == (order == "desc")
 
 
 async def test_a_walk_while_signals_arrive_neither_skips_nor_repeats(many: ServiceUnderTest) -> None:
@@ -131,6 +132,9 @@ async def test_a_walk_while_signals_arrive_neither_skips_nor_repeats(many: Servi
         ({"signal_type": ["suspect_data", "critical_trajectory"]}, "AB"),
         ({"min_severity": 50}, "AB"),
         ({"min_severity": 51}, "B"),
+        ({"min_severity": 0}, "ABC"),
+        ({"min_severity": 95}, "B"),
+        ({"min_severity": 96}, ""),
         ({"magnitude_tier": "critical"}, "B"),
         ({"magnitude_tier": ["critical", "severe"]}, "AB"),
         ({"status": "new"}, "AB"),
@@ -152,7 +156,11 @@ async def test_a_walk_while_signals_arrive_neither_skips_nor_repeats(many: Servi
         ({"q": "100%_\\"}, "C"),
         ({"q": "losind"}, "C"),
         ({"q": "length of stay"}, "C"),
-        ({"q": "%"}, "C"),
+        ({"q": "%"}, ""),  # without three letters or digits in a row only names are looked through
+        ({"q": "rs"}, ""),
+        ({"q": "b"}, "AB"),
+        ({"q": "gtH OF"}, "C"),
+        ({"q": "our hou"}, "AB"),
         ({"q": "nothing like it"}, ""),
         ({"facility": ["A", "B"], "domain": ["Efficiency", "Safety"]}, "B"),
     ],
@@ -236,7 +244,10 @@ async def test_filters(service: ServiceUnderTest, parameters: dict[str, Any], ex
         ({"q": ""}, "/query/q"),
         ({"page": 2}, "/query/page"),
         ({"cursor": "x"}, "/query/cursor"),
-        ({"cursor": base64.urlsafe_b64encode(b'["priority","desc",5,1]').decode()}, "/query/cursor"),
+        (
+            {"cursor": base64.urlsafe_b64encode(b'["priority","desc",5,"2026-01-01T00:00:00Z",1]').decode()},
+            "/query/cursor",
+        ),
         ({"cursor": "a" * 1001}, "/query/cursor"),
     ],
 )

@@ -1,0 +1,81 @@
+"""How many signals match: from the counts where they know it, else by counting up to the cap.
+
+`option_counts` and the changes that are not folded into it yet are exact together, so that a filter by one value, the
+domains and the systems need no row of `signals` to be counted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Final
+
+from services.signals import repository, repository_search
+from services.signals.repository_filters import Conditions, SignalFilters, conditions
+from shared.db import AnySession, raw_connection
+from shared.pagination import COUNT_CAP
+
+_FACETS: Final = {
+    "facility": "facility",
+    "service_line": "service_line",
+    "sub_service_line": "sub_service_line",
+    "metric_id": "metric_id",
+    "signal_type": "signal_type",
+    "magnitude_tier": "magnitude_tier",
+    "status": "status",
+    "assignee_id": "assignee_id",
+}
+"""Filters by value, and what the counts call them. Domain and system are columns of every count."""
+
+
+async def total(session: AnySession, filters: SignalFilters) -> int:
+    """How many signals match; of more than COUNT_CAP only that they are more."""
+    known = _counted(filters)
+    if known is None:
+        search = None if filters.q is None else await repository_search.search(session, filters.q)
+        return await repository.count(session, conditions(filters), search, COUNT_CAP + 1)
+    connection = await raw_connection(session)
+    where = known.where
+    found: int = await connection.fetchval(
+        f"SELECT CAST(COALESCE((SELECT sum(count) FROM option_counts WHERE {where}), 0)"  # noqa: S608 - constants
+        f" + COALESCE((SELECT sum(delta) FROM option_deltas WHERE {where}), 0) AS bigint)",
+        *known.values,
+    )
+    return found
+
+
+def _counted(filters: SignalFilters) -> Conditions | None:
+    """The filters as conditions on the counts; None where they do not know."""
+    given = {field.name for field in fields(filters) if _is_given(getattr(filters, field.name))}
+    if filters.unassigned is False:
+        given.add("unassigned")
+    found = Conditions()
+    found.any_of("domain", "signal_domain", filters.domain)
+    found.any_of("system_name", "text", filters.system_name)
+    one = given - {"domain", "system_name"}
+    if not one:
+        found.add("facet = 'signal'")
+    elif one == {"unassigned"}:
+        found.add(f"facet = 'assignee_id' AND value IS {'' if filters.unassigned else 'NOT '}NULL")
+    elif one == {"facility_id"}:
+        found.add("facet = 'facility' AND detail = ANY({}::text[])", list(filters.facility_id))
+    elif one == {"dimensions"} and len(filters.dimensions) == 1:
+        [(name, values)] = filters.dimensions.items()
+        _with_value(found, "dimension", values)
+        found.add("detail = {}", name)
+    elif len(one) == 1 and (name := one.pop()) in _FACETS:
+        _with_value(found, _FACETS[name], [str(value) for value in getattr(filters, name)])
+    else:
+        return None
+    return found
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value is not False and value not in ((), [], {})
+
+
+def _with_value(found: Conditions, facet: str, values: Sequence[str]) -> None:
+    # By the hash that the index holds; values may be longer than an index takes.
+    found.add(
+        f"facet = '{facet}' AND value = ANY({{0}}::text[]) AND hashtextextended(value, 0)"  # noqa: S608 - a constant
+        " = ANY(ARRAY(SELECT hashtextextended(each, 0) FROM unnest({0}::text[]) AS each))",
+        list(dict.fromkeys(values)),
+    )
