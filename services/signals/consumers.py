@@ -99,6 +99,11 @@ WORKFLOW_STATES: Final = Subscription(COMPASS_WORKFLOW, "signals.workflow", _sto
 USERS: Final = Subscription(COMPASS_AUTH, "signals.users", _store_users)
 
 
+def subscriptions(settings: SignalsSettings) -> list[Subscription]:
+    """All that this service hears, but for keys and revocations."""
+    return [engine_signals(settings), ENGINE_INSIGHT_TEXTS, WORKFLOW_STATES, USERS]
+
+
 def _latest(
     messages: Sequence[Message], read_state: Callable[[Message], State | None], key: Callable[[State], UUID]
 ) -> tuple[list[State], list[Rejection]]:

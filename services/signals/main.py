@@ -11,7 +11,7 @@ from services.signals import (
     endpoints_metrics,
     endpoints_options,
 )
-from services.signals.consumers import ENGINE_INSIGHT_TEXTS, USERS, WORKFLOW_STATES, engine_signals
+from services.signals.consumers import subscriptions
 from services.signals.service_answers import Answers
 from services.signals.service_options import keep_option_counts
 from services.signals.service_recompute import follow_registry
@@ -35,13 +35,7 @@ def create(settings: SignalsSettings) -> FastAPI:
             endpoints_metrics.router,
             endpoints_dead_letters.router,
         ],
-        subscriptions=[
-            engine_signals(settings),
-            ENGINE_INSIGHT_TEXTS,
-            WORKFLOW_STATES,
-            USERS,
-            access_subscription("signals"),
-        ],
+        subscriptions=[*subscriptions(settings), access_subscription("signals")],
         workers=[keep_option_counts, follow_registry],
     )
     app.state.answers = Answers()
