@@ -6,9 +6,10 @@ kept with who made it and when, and told as `rule.changed`.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID, uuid4
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.workflow import repository, repository_rules
@@ -34,6 +35,8 @@ from shared.preconditions import Precondition
 
 MOST_RULES: Final = 500
 """More could not be looked over by anybody, and all of them are tried on every new signal."""
+
+_Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 async def listed(session: AsyncSession) -> RulesView:
@@ -62,7 +65,7 @@ async def versions(session: AsyncSession, rule_id: UUID, cursor: str | None, lim
         NotFoundError: there never was such a rule.
         InvalidError: ``bad_cursor``.
     """
-    before = decode_cursor(cursor, tuple[int])[0] if cursor else None
+    before = decode_cursor(cursor, tuple[_Version])[0] if cursor else None
     if not await repository_rules.exists(session, rule_id):
         raise _not_found()
     found = await repository_rules.versions(session, rule_id, before, limit + 1)

@@ -6,6 +6,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from services.workflow import service_rules
+from shared.pagination import encode_cursor
 from tests.workflow.world import (
     ADMIN,
     CLINICAL,
@@ -127,8 +129,9 @@ async def test_every_version_is_kept_page_by_page(world: World) -> None:
         (4, 30), (3, 20), (2, 10), (1, None)
     ]  # fmt: skip
     assert problem(await world.call(ADMIN, "GET", f"{PATH}/{uuid4()}/versions")) == (404, "not_found")
-    bad = await world.call(ADMIN, "GET", f"{PATH}/{made['id']}/versions?cursor=abc")
-    assert problem(bad) == (422, "bad_cursor")
+    for cursor in ("abc", encode_cursor(2**40), encode_cursor(0), encode_cursor("1"), encode_cursor(1, 2)):
+        bad = await world.call(ADMIN, "GET", f"{PATH}/{made['id']}/versions?cursor={cursor}")
+        assert problem(bad) == (422, "bad_cursor")
 
 
 async def test_what_differs_in_nothing_is_no_change(world: World) -> None:
@@ -136,6 +139,13 @@ async def test_what_differs_in_nothing_is_no_change(world: World) -> None:
     answer = await put(world, made, rule(metric_id=["a", "b"]))
     assert answer.json() == made
     assert len(await world.service.events("rule.changed")) == 1
+
+
+async def test_there_are_not_more_than_anybody_can_look_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_rules, "MOST_RULES", 1)
+    made = await make(world)
+    assert problem(await world.call(ADMIN, "POST", PATH, rule())) == (409, "too_many_rules")
+    assert (await put(world, made, rule("Renamed"))).status_code == 200
 
 
 async def test_a_key_makes_one_rule(world: World) -> None:
