@@ -277,6 +277,20 @@ async def test_beside_ingest_nothing_is_doubled_or_lost(committing: SessionMaker
     assert {(row.event_sequence, row.encounters) for row in rows} == {(12, 11)}
 
 
+async def test_the_command(
+    committing: SessionMaker,
+    settings: SignalsSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    process = BatchProcessor("signals", engine_signals(settings), committing)
+    await process([message(ENGINE_SIGNALS, value, offset=number) for number, value in enumerate(months())])
+    monkeypatch.setattr(retention, "load", lambda _: settings)
+    for expected in ("5 detections archived", "0 detections archived"):
+        assert await asyncio.to_thread(retention.main, ["--older-than", "0h"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1].startswith(expected)
+
+
 @pytest.mark.parametrize("given", ["", "30", "d", "30y", "-1d", "1.5d", "٣d"])
 def test_durations_that_are_none(given: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
