@@ -5,8 +5,6 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import msgspec
-
 from services.workflow.models import Assignment, Comment, KnownSignal
 from shared.auth import User
 from shared.events import workflow as contracts
@@ -171,8 +169,7 @@ def label(signal: KnownSignal) -> contracts.SignalLabel:
 
 def changed_fields(before: AssignmentState, after: AssignmentState) -> list[str]:
     """The names of what differs."""
-    fields = (field.name for field in msgspec.structs.fields(AssignmentState))
-    return [name for name in fields if getattr(before, name) != getattr(after, name)]
+    return [name for name in AssignmentState.__struct_fields__ if getattr(before, name) != getattr(after, name)]
 
 
 def _name(who: Person | None) -> str:
