@@ -239,14 +239,16 @@ def _cluster(name: str, address: Address, *, dns: bool) -> dict[str, Any]:
             "max_ejection_percent": 50,
             "always_eject_one_host": False,
         },
-        # Whether the process answers. By /readyz a database that is away would take away the service's own answers.
+        # Whether the process answers. By /readyz a database that is away would take away the service's own answers. With
+        # patience: one that is gone refuses connections and is answered for at once anyway, and one that is only busy,
+        # with an attack on its logins for one, must not be taken for dead.
         "health_checks": [
             {
                 "http_health_check": {"path": "/healthz"},
-                "timeout": "3s",
+                "timeout": "5s",
                 "interval": "1s",
                 "no_traffic_interval": "1s",
-                "unhealthy_threshold": 3,
+                "unhealthy_threshold": 6,
                 "healthy_threshold": 1,
             }
         ],

@@ -91,7 +91,8 @@ async def test_a_signal_is_found_taken_and_begun(stack: LocalStack, nurse: Authe
 def test_failures_are_typed_too(stack: LocalStack, nurse: AuthenticatedClient) -> None:
     nobody = UUID(int=0)
     missing = get_assignment.sync_detailed(nobody, client=nurse)
-    assert (missing.status_code, getattr(missing.parsed, "code", None)) == (404, "not_found")
+    assert isinstance(missing.parsed, Problem)
+    assert missing.status_code == missing.parsed.status == 404
     unknown = get_me.sync(client=AuthenticatedClient(base_url=stack.gateway_url, token="x"))
     assert isinstance(unknown, Problem)
     assert unknown.code == "invalid_token"

@@ -121,4 +121,5 @@ def test_no_request_surprises_a_service(
         *("--request-timeout", "20", "--no-color"),
     ]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, f"{run.stdout[-20_000:]}\n{run.stderr[-2_000:]}"
+    report = "\n".join(line[:500] for line in (run.stdout + run.stderr).splitlines())
+    assert run.returncode == 0, report
