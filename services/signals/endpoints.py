@@ -1,5 +1,6 @@
 """HTTP in: the list of signals, one of them, and its texts."""
 
+from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from services.signals.schemas import SignalDetail, SignalEdit, SignalPage, Signa
 from shared.auth import Permission, User, require
 from shared.db import DbReading, DbSession
 from shared.errors import NotFoundError
+from shared.idempotency import Answer, OnceOnly, once
 from shared.preconditions import IfMatch
 
 router = APIRouter(prefix="/api", tags=["signals"])
@@ -43,8 +45,12 @@ async def get_signal(signal_id: UUID, _: Reader, session: DbReading) -> Response
 
 @router.patch("/signals/{signal_id}", response_model=SignalDetail)
 async def edit_signal(
-    signal_id: UUID, user: Editor, change: SignalEdit, if_match: IfMatch, session: DbSession
+    signal_id: UUID, user: Editor, change: SignalEdit, if_match: IfMatch, attempt: OnceOnly, session: DbSession
 ) -> Response:
     """Put description or narrative in words of one's own. They stay when the engine publishes the detection again."""
-    body, tag = await service_edits.edit(session, user, signal_id, change, if_match)
-    return Response(body, media_type=_JSON, headers={"etag": tag})
+
+    async def edit() -> Answer:
+        body, tag = await service_edits.edit(session, user, signal_id, change, if_match)
+        return Answer(HTTPStatus.OK, body.encode(), tag)
+
+    return await once(session, user, attempt, edit)

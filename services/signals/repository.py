@@ -8,7 +8,6 @@ from uuid import UUID
 
 import msgspec
 
-from services.signals import repository_search
 from services.signals.repository_filters import (
     NULLABLE,
     SORT_COLUMNS,
@@ -19,11 +18,11 @@ from services.signals.repository_filters import (
     conditions,
     names_in_order,
 )
-from services.signals.repository_search import Search
+from services.signals.repository_search import search
 from shared.db import AnySession, raw_connection
 
-# Rows of a sort that are looked at for a text before the index on texts is asked.
-_WALKED: Final = 3000
+# Rows of a sort that are looked at for conditions that few may meet, before the indexes on those are asked.
+_WALKED: Final = 1000
 _WALKED_PER_SKIPPED: Final = 3
 
 _DAYS_OPEN: Final = (
@@ -93,28 +92,39 @@ async def page(
     session: AnySession, filters: SignalFilters, sort: Sort, order: SortOrder, place: Place, rows: int
 ) -> list[Row]:
     """Up to so many rows after a place. Equal keys are in the order of detection and id; missing ones are last."""
-    matching = conditions(filters)
+    matching, sparse = conditions(filters, sort)
     matching.also(names_in_order(filters, sort))
-    search = None if filters.q is None else await repository_search.search(session, filters.q)
+    if filters.q is not None:
+        (await search(session, filters.q)).add_to(sparse)
     if sort is not NULLABLE:
-        return await _part(session, matching, search, sort, order, place, rows)
+        return await _part(session, matching, sparse, sort, order, place, rows)
     column = SORT_COLUMNS[sort][0]
     found: list[Row] = []
     skip = place.offset
     present = matching.copy()
     present.add(f"s.{column} IS NOT NULL")
     if place.after is None or place.after[0] is not None:
-        found = await _part(session, present, search, sort, order, place, rows)
+        found = await _part(session, present, sparse, sort, order, place, rows)
         if len(found) == rows:
             return found
         if found or not skip:
             skip = 0
         else:
-            skip -= await count(session, present, search, skip)
+            present.also(sparse)
+            skip -= await _count(session, present, skip)
     after = place if place.after is not None and place.after[0] is None else Place(offset=skip)
     missing = matching.copy()
     missing.add(f"s.{column} IS NULL")
-    return found + await _part(session, missing, search, sort, order, after, rows - len(found))
+    return found + await _part(session, missing, sparse, sort, order, after, rows - len(found))
+
+
+async def count(session: AnySession, filters: SignalFilters, most: int) -> int:
+    """How many signals match, at most so many."""
+    matching, sparse = conditions(filters, Sort.DETECTED_AT)
+    matching.also(sparse)
+    if filters.q is not None:
+        (await search(session, filters.q)).add_to(matching)
+    return await _count(session, matching, most)
 
 
 async def detail(session: AnySession, signal_id: UUID) -> tuple[str, str] | None:
@@ -233,15 +243,11 @@ def etag(event_sequence: int, workflow_sequence: int, is_current: bool) -> str:
     return f'"{event_sequence}.{workflow_sequence}.{int(is_current)}"'
 
 
-async def count(session: AnySession, matching: Conditions, search: Search | None, most: int) -> int:
-    """How many signals match, at most so many."""
-    chosen = matching.copy()
-    if search is not None:
-        search.add_to(chosen)
+async def _count(session: AnySession, matching: Conditions, most: int) -> int:
     connection = await raw_connection(session)
     found: int = await connection.fetchval(
-        f"SELECT count(*) FROM (SELECT FROM signals AS s WHERE {chosen.where} LIMIT {most:d}) AS found",  # noqa: S608
-        *chosen.values,
+        f"SELECT count(*) FROM (SELECT FROM signals AS s WHERE {matching.where} LIMIT {most:d}) AS found",  # noqa: S608
+        *matching.values,
     )
     return found
 
@@ -249,7 +255,7 @@ async def count(session: AnySession, matching: Conditions, search: Search | None
 async def _part(
     session: AnySession,
     matching: Conditions,
-    search: Search | None,
+    sparse: Conditions,
     sort: Sort,
     order: SortOrder,
     place: Place,
@@ -277,12 +283,12 @@ async def _part(
         )
         return [Row(record["item"], tuple(record)[1:]) for record in records]
 
-    if search is None:
+    if not sparse.parts:
         return await read("signals", chosen)
-    # What many signals have is soon met in the order of the sort, what few have is found by the index on the text;
-    # the planner cannot know which it is.
+    # What many signals have is soon met in the order of the sort, what few have is found by its own index. The planner
+    # cannot know which it is, and is a thousand times too slow where it takes the one for the other.
     walked = Conditions(values=list(chosen.values))
-    search.add_to(walked)
+    walked.also(sparse)
     first = _WALKED + place.offset * _WALKED_PER_SKIPPED
     met = await read(
         f"(SELECT * FROM signals AS s WHERE {chosen.where} ORDER BY {ordered} LIMIT {first:d})",  # noqa: S608
@@ -290,10 +296,9 @@ async def _part(
     )
     if len(met) == rows:
         return met
-    found = chosen.copy()
-    search.add_to(found)
-    source = f"(SELECT * FROM signals AS s WHERE {found.where} OFFSET 0)"  # noqa: S608 - OFFSET 0 keeps the limit out
-    return await read(source, Conditions(values=found.values))
+    chosen.also(sparse)
+    source = f"(SELECT * FROM signals AS s WHERE {chosen.where} OFFSET 0)"  # noqa: S608 - OFFSET 0 keeps the limit out
+    return await read(source, Conditions(values=chosen.values))
 
 
 CURSORS: Final[dict[Sort, Any]] = {

@@ -109,47 +109,60 @@ class Conditions:
         return " AND ".join(self.parts) or "true"
 
 
-def conditions(filters: SignalFilters) -> Conditions:
-    """The filters but `q` as conditions on ``signals AS s``."""
-    found = Conditions()
+def conditions(filters: SignalFilters, sort: Sort) -> tuple[Conditions, Conditions]:
+    """The filters but `q` as conditions on ``signals AS s``: those to walk by in the order of the sort, and the rest.
+
+    The rest may hold for few rows, for which an index of their own is there but not in the order of this sort.
+    """
+    walked, sparse = Conditions(), Conditions()
+
+    def of(column: str, values: Sequence[object]) -> Conditions:
+        in_order = column == SORT_COLUMNS[sort][0] or (sort is Sort.DETECTED_AT and len(values) == 1)
+        return walked if in_order else sparse
+
     if not filters.include_history:
-        found.add("s.is_current")
+        walked.add("s.is_current")
     # Enums are compared as the column's own type, so that indexes on them count.
-    found.any_of("s.domain", "signal_domain", filters.domain)
-    found.any_of("s.facility", "text", filters.facility)
-    found.any_of("s.facility_id", "text", filters.facility_id)
-    found.any_of("s.system_name", "text", filters.system_name)
-    found.any_of("s.service_line", "text", filters.service_line)
-    found.any_of("s.sub_service_line", "text", filters.sub_service_line)
-    found.any_of("s.metric_id", "text", filters.metric_id)
-    found.any_of("s.simplified_signal_type", "text", filters.signal_type)
+    walked.any_of("s.domain", "signal_domain", filters.domain)
+    walked.any_of("s.system_name", "text", filters.system_name)
+    walked.any_of("s.service_line", "text", filters.service_line)
+    of("facility", filters.facility).any_of("s.facility", "text", filters.facility)
+    of("facility_id", filters.facility_id).any_of("s.facility_id", "text", filters.facility_id)
+    of("", filters.sub_service_line).any_of("s.sub_service_line", "text", filters.sub_service_line)
+    of("metric_id", filters.metric_id).any_of("s.metric_id", "text", filters.metric_id)
+    types = of("", filters.signal_type)
+    types.any_of("s.simplified_signal_type", "text", filters.signal_type)
     # Said once more in the words of the indexes that hold nothing else.
     if filters.signal_type and not _FREQUENT_TYPES.intersection(filters.signal_type):
-        found.add(f"s.{RARE_TYPES}")
+        types.add(f"s.{RARE_TYPES}")
+    tiers = of("", filters.magnitude_tier)
+    tiers.any_of("s.magnitude_tier", "magnitude_tier", filters.magnitude_tier)
     if filters.magnitude_tier and _RARE_TIERS.issuperset(filters.magnitude_tier):
-        found.add(f"s.{RARE_TIERS}")
-    found.any_of("s.magnitude_tier", "magnitude_tier", filters.magnitude_tier)
-    if filters.status and AssignmentStatus.NEW not in filters.status:
-        found.add("s.workflow_status <> 'new'")
-    found.any_of("s.workflow_status", "assignment_status", filters.status)
-    found.any_of("s.assignee_id", "uuid", filters.assignee_id)
+        tiers.add(f"s.{RARE_TIERS}")
+    touched = bool(filters.status) and AssignmentStatus.NEW not in filters.status
+    statuses = walked if sort is Sort.DETECTED_AT or not touched else sparse
+    if touched:
+        statuses.add("s.workflow_status <> 'new'")
+    statuses.any_of("s.workflow_status", "assignment_status", filters.status)
+    of("", filters.assignee_id).any_of("s.assignee_id", "uuid", filters.assignee_id)
     if filters.unassigned is not None:
-        found.add(f"s.assignee_id IS {'' if filters.unassigned else 'NOT '}NULL")
+        assigned = walked if sort is Sort.DETECTED_AT or filters.unassigned else sparse
+        assigned.add(f"s.assignee_id IS {'' if filters.unassigned else 'NOT '}NULL")
     if filters.min_severity is not None:
-        found.add("s.simplified_severity >= {}", filters.min_severity)
+        walked.add("s.simplified_severity >= {}", filters.min_severity)
         if filters.min_severity >= _SEVERE:
-            found.add(f"s.{SEVERE}")
+            walked.add(f"s.{SEVERE}")
     if filters.detected_from is not None:
-        found.add("s.detected_at >= {}", filters.detected_from)
+        walked.add("s.detected_at >= {}", filters.detected_from)
     if filters.detected_to is not None:
-        found.add("s.detected_at < {}", filters.detected_to)
+        walked.add("s.detected_at < {}", filters.detected_to)
     for name, values in filters.dimensions.items():
         documents = [msgspec.json.encode({name: value}).decode() for value in values]
-        found.add(
+        sparse.add(
             "(" + " OR ".join(["s.entity_dimensions @> {}::text::jsonb"] * len(documents)) + ")",
             *documents,
         )
-    return found
+    return walked, sparse
 
 
 def names_in_order(filters: SignalFilters, sort: Sort) -> Conditions:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Final
 
-from services.signals import repository, repository_search
-from services.signals.repository_filters import Conditions, SignalFilters, conditions
+from services.signals import repository
+from services.signals.repository_filters import Conditions, SignalFilters
 from shared.db import AnySession, raw_connection
 from shared.pagination import COUNT_CAP
 
@@ -30,8 +30,7 @@ async def total(session: AnySession, filters: SignalFilters) -> int:
     """How many signals match; of more than COUNT_CAP only that they are more."""
     known = _counted(filters)
     if known is None:
-        search = None if filters.q is None else await repository_search.search(session, filters.q)
-        return await repository.count(session, conditions(filters), search, COUNT_CAP + 1)
+        return await repository.count(session, filters, COUNT_CAP + 1)
     connection = await raw_connection(session)
     where = known.where
     found: int = await connection.fetchval(

@@ -98,3 +98,27 @@ async def test_who_may_edit(service: ServiceUnderTest) -> None:
     assert (await patch(service, signal, role="viewer", json={"nonsense": 1})).status_code == 403
     assert (await patch(service, str(uuid4()), json={"description": "x"})).status_code == 404
     assert (await patch(service, str(uuid4()), json={})).status_code == 422
+
+
+async def test_the_same_key_edits_once(service: ServiceUnderTest) -> None:
+    """Also after somebody else has edited it: the answer is that of the first time, and their words stay."""
+    signal = await publish(service)
+    mine, key = {"description": "Mine"}, {"idempotency-key": "k1"}
+    first = await patch(service, signal, json=mine, headers=key)
+    await patch(service, signal, "clinical_leadership", json={"description": "Theirs"})
+    again = await patch(service, signal, json=mine, headers=key)
+    assert (again.status_code, again.content, again.headers["etag"]) == (200, first.content, first.headers["etag"])
+    async with service.client("viewer") as client:
+        assert (await client.get(f"/api/signals/{signal}")).json()["description"] == "Theirs"
+
+    other = await patch(service, signal, json={"description": "Else"}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert len(await service.events("signal.corrected")) == 2
+
+
+async def test_a_stale_edit_leaves_its_key_free(service: ServiceUnderTest) -> None:
+    signal = await publish(service)
+    stale = {"idempotency-key": "k1", "if-match": '"0.0.0"'}
+    assert (await patch(service, signal, json={"description": "Mine"}, headers=stale)).status_code == 412
+    fresh = await patch(service, signal, json={"description": "Mine"}, headers={"idempotency-key": "k1"})
+    assert fresh.status_code == 200
