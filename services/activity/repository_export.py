@@ -29,9 +29,9 @@ COLUMNS: Final = (
 # The envelope as the text that PostgreSQL writes: the hash is taken over it.
 _ENTRY: Final = {"hash": "encode(hash, 'hex') AS hash"}
 _OBJECTS: Final = "SELECT row_to_json(entry) FROM (SELECT {columns} FROM audit_log WHERE {where}) AS entry"
-# A spreadsheet takes what begins like this for a formula and calculates it. Ids, numbers, times, hashes and JSON never
+# A spreadsheet calculates what begins with = + - @, a tab or a return. Ids, numbers, times, hashes and JSON never
 # do; what a producer named may.
-_FORMULA: Final = r"CASE WHEN {0} ~ '^[=+@\t\r-]' THEN '''' || {0} ELSE {0} END AS {0}"
+_FORMULA: Final = "CASE WHEN ascii({0}) IN (9, 13, 43, 45, 61, 64) THEN '''' || {0} ELSE {0} END AS {0}"
 _RFC3339: Final = """to_char({0}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS {0}"""
 _CELL: Final = _ENTRY | {
     "source": _FORMULA.format("source"),

@@ -1,0 +1,237 @@
+"""The feed's pages at 200,000 and 2,000,000 events, held against the endpoint's own SQL through asyncpg.
+
+200 users have read: most to near the end, some singly above that, one nothing. The pages are those of one who has read
+up to a thousand events ago, and some of the rest.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import asyncpg
+import httpx
+from sqlalchemy import event
+
+from benchmarks.measure import Figures, Report
+from benchmarks.servers import Servers
+from deploy.local.ports import free_port
+from services.activity import service_feed
+from services.activity.schemas import FeedQuery
+from services.activity.settings import ActivitySettings
+from shared.db import create_engine, create_session_maker
+from shared.pagination import encode_cursor
+from tests.support.service import SIGNING_KEY, migrate, service_settings, token, user_id
+
+SIZES = (200_000, 2_000_000)
+_REQUESTS = 60
+_SIGNALS = 100_000
+_USER = user_id("viewer")
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Medians of one page, in milliseconds."""
+
+    answer: float
+    sql: float
+
+
+async def run(servers: Servers, rounds: int) -> list[Report]:
+    """Measure on servers of their own."""
+    migrate("activity", servers.postgres.owner_url("activity"))
+    found: dict[int, dict[str, Timed]] = {}
+    async with _service(servers) as client:
+        for size in SIZES:
+            await fill(servers.postgres.admin_url, size)
+            found[size] = await _measure(servers, client, rounds)
+    small, large = (found[size] for size in SIZES)
+    return [report for name in large for report in _reports(name, small[name], large[name])]
+
+
+def _reports(name: str, small: Timed, large: Timed) -> list[Report]:
+    ours = Figures(f"feed, {name}, {SIZES[1]:,}", "ms", [large.answer])
+    allowed = Figures("  1.5 x SQL + 2 ms", "ms", [1.5 * large.sql + 2])
+    before = Figures(f"  at {SIZES[0]:,}", "ms", [small.answer])
+    return [
+        Report(f"feed, {name}, by its SQL", ours, allowed, 1.0, less_is_better=True),
+        Report(f"feed, {name}, by its growth", ours, before, 1.2, less_is_better=True),
+    ]
+
+
+async def fill(admin_url: str, size: int) -> None:
+    """A feed of so many events, one a second, in the order of time; and what users have read of it."""
+    connection = await asyncpg.connect(admin_url, server_settings={"search_path": "activity"}, command_timeout=3600)
+    await connection.execute("TRUNCATE activity_events, feed_groups, feed_reads, feed_read_watermarks")
+    await connection.execute(_EVENTS.format(size=size, signals=_SIGNALS))
+    await connection.execute(_HEAD)
+    await connection.execute(_READS.format(user=_USER))
+    await connection.execute(
+        "INSERT INTO verification_keys (kid, public_jwk) VALUES ('test-key', $1) ON CONFLICT DO NOTHING",
+        json.dumps(SIGNING_KEY.as_dict(private=False)),
+    )
+    for table in ("activity_events", "feed_groups", "feed_reads"):
+        await connection.execute(f"VACUUM ANALYZE {table}")
+    await connection.close()
+
+
+async def paths(admin_url: str) -> dict[str, str]:
+    """The query of each page that is measured."""
+    connection = await asyncpg.connect(admin_url, server_settings={"search_path": "activity"})
+    (half,) = await connection.fetch(
+        "SELECT created_at, id, signal_id FROM activity_events "
+        "WHERE position = (SELECT feed_position / 2 FROM audit_head)"
+    )
+    await connection.close()
+    return {
+        "first page": "",
+        "one signal": f"signal_id={half['signal_id']}",
+        "one type": "event_type=comment",
+        "unread": "unread=true",
+        "deep cursor": f"cursor={encode_cursor(half['created_at'], half['id'])}",
+        "grouped": "grouped=true",
+    }
+
+
+async def _measure(servers: Servers, client: httpx.AsyncClient, rounds: int) -> dict[str, Timed]:
+    timed = {}
+    for name, query in (await paths(servers.postgres.admin_url)).items():
+        statements = await _statements(servers, query)
+        answers, sql = [], []
+        connection = await asyncpg.connect(
+            servers.postgres.service_url("activity"), server_settings={"search_path": "activity", "timezone": "UTC"}
+        )
+        for number in range(_REQUESTS * rounds + 10):
+            started = perf_counter()
+            for statement, parameters in statements:
+                await connection.fetch(statement, *parameters)
+            between = perf_counter()
+            answer = await client.get(f"/api/feed?{query}")
+            ended = perf_counter()
+            answer.raise_for_status()
+            if number >= 10:
+                sql.append((between - started) * 1000)
+                answers.append((ended - between) * 1000)
+        await connection.close()
+        timed[name] = Timed(median(answers), median(sql))
+    return timed
+
+
+async def _statements(servers: Servers, query: str) -> list[tuple[str, tuple[Any, ...]]]:
+    """What the endpoint asks the database for this page."""
+    engine = create_engine(_settings(servers), "activity")
+    found: list[tuple[str, tuple[Any, ...]]] = []
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def note(_: Any, __: Any, statement: str, parameters: tuple[Any, ...], *___: Any) -> None:
+        found.append((statement, parameters))
+
+    async with create_session_maker(engine)() as session:
+        await _page(session, query)
+        found.clear()
+        await _page(session, query)
+    await engine.dispose()
+    return found
+
+
+async def _page(session: Any, query: str) -> None:
+    """The page as the endpoint reads it."""
+    asked = FeedQuery.model_validate(_parsed(query))
+    await (service_feed.folded if asked.grouped else service_feed.page)(session, _USER, asked)
+
+
+def _parsed(query: str) -> dict[str, Any]:
+    given: dict[str, Any] = dict(httpx.QueryParams(query))
+    for name in ("unread", "grouped"):
+        given |= {name: given[name] == "true"} if name in given else {}
+    return given | ({"event_type": [given["event_type"]]} if "event_type" in given else {})
+
+
+def _settings(servers: Servers) -> ActivitySettings:
+    settings: ActivitySettings = service_settings(
+        ActivitySettings, servers.postgres.service_url("activity"), servers.kafka.bootstrap_servers
+    )
+    return settings
+
+
+@asynccontextmanager
+async def _service(servers: Servers) -> AsyncIterator[httpx.AsyncClient]:
+    """The service as its own process, and a client that may read."""
+    port = free_port()
+    own = {
+        "COMPASS_ENVIRONMENT": "local",
+        "COMPASS_DATABASE_URL": servers.postgres.service_url("activity"),
+        "COMPASS_KAFKA_BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
+        "COMPASS_ACTIVITY_PORT": str(port),
+        "COMPASS_LOG_LEVEL": "ERROR",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.activity.main", env={**os.environ, **own}, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            async with asyncio.timeout(60):
+                while not await _answers(client):  # noqa: ASYNC110 - it tells nobody when it is up
+                    await asyncio.sleep(0.2)
+            client.headers["authorization"] = f"Bearer {_long_token()}"
+            yield client
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _answers(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/healthz")).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _long_token() -> str:
+    return token("viewer", exp=int(datetime.now().timestamp()) + 6 * 3600)  # noqa: DTZ005 - seconds are the same
+
+
+_EVENTS = """
+    INSERT INTO activity_events (event_type, signal_id, user_id, payload, created_at, position, source, subject,
+                                 sequence, type, summary, correlation_id, group_id, severity)
+    SELECT kind, signal, actor, data, at, n, '/services/signals', signal, n, 'compass.event.v1',
+           'Northfield General: waits over four hours got worse, severity 68 to 88.', 'batch ' || n / 50,
+           CAST(md5('group ' || n / 5) AS uuid), CAST(n % 100 AS smallint)
+    FROM (
+        SELECT n, CAST(md5('signal ' || n % {signals}) AS uuid) AS signal,
+               timestamptz '2026-01-01' + n * interval '1 second' AS at,
+               CAST((ARRAY['new_signal', 'new_signal', 'new_signal', 'regression', 'regression', 'improvement',
+                           'status_change', 'assignment', 'comment', 'insight'])[1 + n % 10] AS activity_event_type)
+                   AS kind,
+               CASE WHEN n % 10 IN (6, 7, 8)
+                    THEN CAST(lpad(to_hex(n % 199), 32, '0') AS uuid) END AS actor,
+               jsonb_build_object('signal', jsonb_build_object(
+                   'facility', 'Northfield General', 'metric_id', 'edBreachRate', 'simplified_severity', n % 100,
+                   'description', repeat('Waits over four hours are more frequent than at peers. ', 10))) AS data
+        FROM generate_series(1, {size}) AS n
+    ) AS made;
+    INSERT INTO feed_groups
+    SELECT group_id, min(event_type), NULL, min(created_at), count(*), min(created_at), max(created_at), max(position),
+           (array_agg(id ORDER BY position))[1], (array_agg(id ORDER BY severity DESC))[1], max(severity)
+    FROM activity_events GROUP BY group_id
+"""
+_HEAD = "UPDATE audit_head SET feed_position = (SELECT max(position) FROM activity_events)"
+_READS = """
+    INSERT INTO feed_read_watermarks
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS uuid), feed_position - 10 * n FROM audit_head, generate_series(1, 198) AS n
+    UNION ALL SELECT '{user}', feed_position - 1000 FROM audit_head;
+    INSERT INTO feed_reads (user_id, event_id, position)
+    SELECT mark.user_id, shown.id, shown.position
+    FROM feed_read_watermarks AS mark
+    JOIN activity_events AS shown ON shown.position > mark.position AND shown.position % 3 = 0;
+    UPDATE feed_read_sweep SET position = (SELECT max(position) FROM feed_read_watermarks);
+    UPDATE activity_events SET read = TRUE
+    WHERE position <= (SELECT max(position) FROM feed_read_watermarks) OR position % 3 = 0
+"""
