@@ -239,9 +239,9 @@ def _cluster(name: str, address: Address, *, dns: bool) -> dict[str, Any]:
             "max_ejection_percent": 50,
             "always_eject_one_host": False,
         },
-        # Whether the process answers. By /readyz a database that is away would take away the service's own answers. With
-        # patience: one that is gone refuses connections and is answered for at once anyway, and one that is only busy,
-        # with an attack on its logins for one, must not be taken for dead.
+        # Whether the process answers. By /readyz a database that is away would take away the service's own answers.
+        # With patience: one that is gone refuses connections and is answered for at once anyway, and one that is only
+        # busy, with an attack on its logins for one, must not be taken for dead.
         "health_checks": [
             {
                 "http_health_check": {"path": "/healthz"},
