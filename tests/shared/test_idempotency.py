@@ -151,6 +151,13 @@ async def test_another_request_with_the_key_is_refused(
     assert await effects() == ["x first"]
 
 
+async def test_another_method_makes_another_request(client: httpx.AsyncClient, effects: Effects) -> None:
+    assert (await client.put(f"{PATH}/x", json={"value": "v"}, headers=_keyed("k"))).status_code == 202
+    answer = await client.patch(f"{PATH}/x", json={"value": "v"}, headers=_keyed("k"))
+    assert _code(answer) == (422, "idempotency_key_reused")
+    assert await effects() == ["x v"]
+
+
 async def test_a_query_makes_another_request(client: httpx.AsyncClient, effects: Effects) -> None:
     assert (await client.delete(f"{PATH}/x", headers=_keyed("k"))).status_code == 204
     answer = await client.delete(f"{PATH}/x?force=true", headers=_keyed("k"))
