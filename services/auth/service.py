@@ -22,6 +22,7 @@ from services.auth import (
 )
 from services.auth.models import Session, User
 from services.auth.service_state import state, tell
+from services.auth.service_throttling import Place
 from services.auth.service_tools import Tools
 from shared.db import SessionMaker
 from shared.errors import UnauthenticatedError
@@ -61,9 +62,10 @@ async def login(
         InvalidError: for a new password that is refused.
     """
     async with readers() as reader:
+        # First, so that an attempt that has to wait costs no more than this.
+        await service_throttling.admit(reader, Place(attempt.email, attempt.address))
         found = await repository.find_by_email(reader, attempt.email)
         place = await service_throttling.place(reader, attempt.email, attempt.address, found.id if found else _NOBODY)
-        await service_throttling.admit(reader, place)
     hashed = found.hashed_password if found else None
     matches = await service_throttling.check(readers, tools, place, place.caller, attempt.password, hashed)
     chosen = rehashed = None

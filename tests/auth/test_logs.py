@@ -108,6 +108,7 @@ async def test_no_secret_is_logged(live: FastAPI, log: io.StringIO, postgres: Em
     assert all(json.loads(line) for line in lines.splitlines())
     assert "sqlalchemy" in lines
     assert [secret for secret in secrets if secret in lines] == []
+    assert "[parameters:" not in lines
     assert "$2b$" not in lines
     assert "eyJ" not in lines
 

@@ -60,6 +60,20 @@ async def test_the_known_go_before_strangers() -> None:
     await asyncio.gather(*tasks)
 
 
+async def test_a_turn_given_to_one_who_goes_away_is_passed_on() -> None:
+    turns = Turns(1, 10)
+    await turns.take(stranger(0))
+    gone, following = [asyncio.create_task(turns.take(stranger(number))) for number in (1, 2)]
+    await settle()
+    turns.done(stranger(0))
+    # It has the turn, and has not noticed yet.
+    gone.cancel()
+    await asyncio.wait_for(following, 5)
+    assert gone.cancelled()
+    turns.done(stranger(2))
+    assert (turns._free, turns._present.total()) == (1, 0)
+
+
 async def test_an_attack_on_one_account_leaves_room_for_the_others() -> None:
     turns = Turns(1, 20)
     attempts = [asyncio.create_task(turns.take(ATTACKED)) for _ in range(200)]
