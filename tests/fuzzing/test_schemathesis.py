@@ -50,6 +50,10 @@ retry_on = [401]
 # allowed on the path beside it: for PATCH and the like /api/signals/summary is a signal of that id.
 [phases.coverage]
 unexpected-methods = ["POST", "TRACE"]
+
+# The usual ones, and that a request is too large for the gateway before anybody looks what is wrong with it.
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, 431]
 """
 
 
