@@ -16,12 +16,16 @@ from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.db import raw_connection
 from shared.events import envelope
 from shared.events.envelope import Envelope, EventType
 from shared.events.vocabulary import ActivityEventType
 from shared.telemetry import Cause, current_cause
 
 _encode: Final = msgspec.json.Encoder().encode
+
+# COPY takes a round trip more than INSERT, and less of everything else for each row.
+_COPY_FROM: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,16 +95,20 @@ async def publish(session: AsyncSession, *events: Event) -> None:
     if not events:
         return
     sequences = await _count(session, [event.subject for event in events if event.sequence is None])
-    topics, keys, values = [], [], []
+    rows: list[tuple[str, bytes, bytes]] = []
     for event in events:
         sequence = event.sequence
         if sequence is None:
             sequence = sequences[event.subject]
             sequences[event.subject] += 1
-        topics.append(event.type.topic.name)
-        keys.append(str(event.key).encode())
-        values.append(envelope.encode(_envelope(event, sequence)))
-    await _insert(session, topics, keys, values, [None] * len(events))
+        value = envelope.encode(_envelope(event, sequence))
+        rows.append((event.type.topic.name, str(event.key).encode(), value))
+    if len(rows) >= _COPY_FROM:
+        connection = await raw_connection(session)
+        await connection.copy_records_to_table("outbox", records=rows, columns=("topic", "key", "value"))
+    else:
+        topics, keys, values = zip(*rows, strict=True)
+        await _insert(session, topics, keys, values, [None] * len(rows))
 
 
 async def publish_raw(session: AsyncSession, messages: Iterable[RawMessage]) -> None:
@@ -131,12 +139,14 @@ async def _count(session: AsyncSession, subjects: list[UUID]) -> dict[UUID, int]
 
 async def _insert(
     session: AsyncSession,
-    topics: list[str],
+    topics: Sequence[str],
     keys: Sequence[bytes | None],
     values: Sequence[bytes | None],
     headers: Sequence[str | None],
 ) -> None:
-    await session.execute(_INSERT, {"topics": topics, "keys": keys, "values": values, "headers": headers})
+    await session.execute(
+        _INSERT, {"topics": list(topics), "keys": list(keys), "values": list(values), "headers": list(headers)}
+    )
 
 
 def _envelope(event: Event, sequence: int) -> Envelope:

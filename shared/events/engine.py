@@ -204,5 +204,11 @@ def signal_id(entity: UUID, detected_at: datetime) -> UUID:
 
 
 def _uuid5(namespace: UUID, name: bytes) -> UUID:
-    """RFC 9562 version 5, as `uuid.uuid5` makes it, without the detour that costs half of its time."""
-    return UUID(bytes=sha1(namespace.bytes + name, usedforsecurity=False).digest()[:16], version=5)
+    """RFC 9562 version 5, as `uuid.uuid5` makes it, without the detours that cost half of its time."""
+    digest = int.from_bytes(sha1(namespace.bytes + name, usedforsecurity=False).digest()[:16])
+    return UUID(int=digest & _WITHOUT_VERSION | _VERSION_5)
+
+
+# The four bits of the version, and the two of the variant.
+_WITHOUT_VERSION: Final = ~(0xF << 76 | 0x3 << 62)
+_VERSION_5: Final = 0x5 << 76 | 0x2 << 62

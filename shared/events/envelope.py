@@ -4,6 +4,7 @@ import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
@@ -40,7 +41,12 @@ class EventType:
     @property
     def dataschema(self) -> str:
         """The schema's name in the AsyncAPI document; the version is part of it."""
-        return f"urn:quality-compass:{self.name.removeprefix('compass.')}"
+        return _dataschema(self.name)
+
+
+@cache
+def _dataschema(name: str) -> str:
+    return f"urn:quality-compass:{name.removeprefix('compass.')}"
 
 
 class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
