@@ -7,28 +7,38 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import ingest, relay
+from benchmarks import bulk, gateway, ingest, reading, relay
 from benchmarks.measure import Report, show, store
 from benchmarks.servers import Servers, servers
 
 BENCHMARKS: dict[str, Callable[[Servers, int], Coroutine[Any, Any, list[Report]]]] = {
+    "bulk": bulk.run,
     "ingest": ingest.run,
     "relay": relay.run,
 }
+ON_A_STACK: dict[str, Callable[[int], Coroutine[Any, Any, list[Report]]]] = {
+    "reading": reading.run,
+    "gateway": gateway.run,
+}
+"""Those that start all processes themselves."""
 
 
 def main() -> None:
     """The command line."""
+    names = [*BENCHMARKS, *ON_A_STACK]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; all unless named")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(names)}; all unless named")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of each side (5)")
     arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(BENCHMARKS)
+    unknown = set(arguments.names) - set(names)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     reports: list[Report] = []
-    for name in arguments.names or BENCHMARKS:
+    for name in arguments.names or names:
         print(f"{name} ...", flush=True)
+        if name in ON_A_STACK:
+            reports += _run(ON_A_STACK[name](arguments.rounds))
+            continue
         with servers() as pair:
             reports += _run(BENCHMARKS[name](pair, arguments.rounds))
     print(show(reports))

@@ -10,6 +10,8 @@ from statistics import median
 
 RESULTS = Path(__file__).parent / "results"
 
+_WHOLE_FROM = 100
+
 Round = Callable[[], Awaitable[float]]
 """Does the work once; returns its figure, for example rows per second."""
 
@@ -37,11 +39,17 @@ class Report:
     limit: Figures
     to_reach: float
     notes: list[str] = field(default_factory=list)
+    less_is_better: bool = False
 
     @property
     def ratio(self) -> float:
-        """Ours over the limit, by their medians; of rates, so that more is better."""
+        """Ours over the limit, by their medians."""
         return self.ours.median / self.limit.median
+
+    @property
+    def reached(self) -> bool:
+        """Whether the ratio is what it has to be."""
+        return self.ratio <= self.to_reach if self.less_is_better else self.ratio >= self.to_reach
 
 
 async def alternate(rounds: int, ours: Round, limit: Round) -> tuple[list[float], list[float]]:
@@ -55,14 +63,16 @@ async def alternate(rounds: int, ours: Round, limit: Round) -> tuple[list[float]
 
 def show(reports: list[Report]) -> str:
     """The table for the screen."""
-    lines = [f"{'benchmark':<34}{'min':>12}{'median':>12}{'max':>12}  {'unit':<12}{'ratio':>7}{'to reach':>10}"]
+    lines = [f"{'benchmark':<46}{'min':>10}{'median':>10}{'max':>10}  {'unit':<12}{'ratio':>7}{'to reach':>12}"]
     for report in reports:
         for figures in (report.ours, report.limit):
-            row = (
-                f"{figures.name:<34}{min(figures.values):>12,.0f}{figures.median:>12,.0f}{max(figures.values):>12,.0f}"
-            )
-            mine = figures is report.ours
-            verdict = f"{report.ratio:>7.2f}{report.to_reach:>10.2f}" if mine else ""
+            digits = 2 if figures.median < _WHOLE_FROM else 0
+            values = (min(figures.values), figures.median, max(figures.values))
+            row = f"{figures.name:<46}" + "".join(f"{value:>10,.{digits}f}" for value in values)
+            verdict = ""
+            if figures is report.ours:
+                sign = "<=" if report.less_is_better else ">="
+                verdict = f"{report.ratio:>7.2f}{sign:>6}{report.to_reach:>6.2f}{'' if report.reached else '  MISSED'}"
             lines.append(f"{row}  {figures.unit:<12}{verdict}")
         lines += [f"    {note}" for note in report.notes]
     return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""A stack with many signals in it: the load generator's through Kafka, then copies of them by SQL."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+import httpx
+from aiokafka import AIOKafkaProducer
+
+from deploy.demo.outgoing import from_load
+from deploy.local.stack import LocalStack
+from shared.events.topics import ENGINE_SIGNALS
+from tests.support.stack import free_settings, temporary_state_dir
+
+PUBLISHED = 100_000
+_ALTERED = ("id", "entity_id", "canonical_node_id", "detected_at", "simplified_severity", "is_current")
+# The 5 % that somebody works on are spread over three states and the demo users.
+_WORKED_ON = """
+    UPDATE signals SET
+        workflow_status = (ARRAY['assigned', 'in_progress', 'resolved'])[1 + floor(random() * 3)]::assignment_status,
+        assignee_id = (SELECT id FROM users ORDER BY id OFFSET floor(random() * 3) LIMIT 1)
+    WHERE random() < 0.05 AND workflow_status = 'new'
+"""
+
+
+@contextmanager
+def stack_with_probe() -> Iterator[LocalStack]:
+    """The whole local stack, without limits of rates, and with the probe in the signals service."""
+    for name in ("", "_AND_ADDRESS", "_AND_TOKEN"):
+        os.environ[f"COMPASS_GATEWAY_REQUESTS_PER_SECOND{name}"] = "1000000"
+
+    def command_of(service: str) -> list[str]:
+        module = "benchmarks.signals_with_probe" if service == "signals" else f"services.{service}.main"
+        return [sys.executable, "-m", module]
+
+    with temporary_state_dir() as state_dir:
+        stack = LocalStack(
+            free_settings(state_dir), command_of=command_of, say=lambda line: print(f"  {line}", flush=True)
+        )
+        stack.start()
+        try:
+            yield stack
+        finally:
+            stack.stop()
+
+
+def _say(line: str) -> None:
+    print(f"  {line}", flush=True)
+
+
+def log_in(stack: LocalStack, who: str = "nursing") -> str:
+    """An access token, good for five minutes."""
+    body = {"email": f"{who}@demo.example", "password": "quality-compass"}
+    answer = httpx.post(f"{stack.gateway_url}/api/auth/login", json=body, timeout=30)
+    answer.raise_for_status()
+    token: str = answer.json()["access_token"]
+    return token
+
+
+async def publish(stack: LocalStack, connection: asyncpg.Connection) -> None:
+    """PUBLISHED signals through Kafka, until they are stored and everybody has heard of them."""
+    producer = AIOKafkaProducer(bootstrap_servers=stack.kafka.bootstrap_servers, linger_ms=5, max_batch_size=256 * 1024)
+    async with producer:
+        for message in from_load(PUBLISHED, seed=1, as_of=None).messages:
+            await producer.send(ENGINE_SIGNALS.name, message.value, message.key.encode())
+    # An observer from outside has nothing else to wait on.
+    while await connection.fetchval("SELECT count(*) FROM activity.activity_events") < PUBLISHED:  # noqa: ASYNC110
+        await asyncio.sleep(1)
+
+
+async def multiply(connection: asyncpg.Connection, times: int) -> None:
+    """As many signals again for each time but the first, of other entities, at other moments, of other severity."""
+    columns = [
+        f'"{row["column_name"]}"'
+        for row in await connection.fetch(
+            "SELECT column_name FROM information_schema.columns "
+            "WHERE table_schema = 'signals' AND table_name = 'signals' "
+            "AND is_generated = 'NEVER' AND column_name <> ALL($1) ORDER BY ordinal_position",
+            _ALTERED,
+        )
+    ]
+    names = ", ".join(columns)
+    for number in range(1, times):
+        await connection.execute(
+            f"""
+            INSERT INTO signals ({", ".join(_ALTERED)}, {names})
+            SELECT gen_random_uuid(), gen_random_uuid(), canonical_node_id || '/{number}',
+                detected_at - random() * interval '700 days', floor(random() * 101), true, {names}
+            FROM signals WHERE canonical_node_id !~ '/\\d+$' LIMIT {PUBLISHED:d}
+            """  # noqa: S608 - names of columns
+        )
+    await connection.execute(_WORKED_ON)
+    await connection.execute("VACUUM (ANALYZE) signals")
+    # What the service does by itself within seconds, at the latest; the benchmark does not wait for autovacuum.
+    await connection.execute("CHECKPOINT")

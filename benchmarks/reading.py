@@ -1,0 +1,208 @@
+"""Reading signals: the list, single filters, the deep cursor, detail and filter options, at 100,000 and 1,000,000.
+
+Two things are held against limits of the same run. The middle answer of one connection, straight to the service,
+against the endpoint's own SQL through asyncpg; and the answers per second at 16 connections through the gateway,
+against an endpoint of the same service that only finds out who asks.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+import httpx
+from sqlalchemy import event
+
+from benchmarks.load import Connection, ask
+from benchmarks.many_signals import PUBLISHED, log_in, multiply, publish, stack_with_probe
+from benchmarks.measure import Figures, Report
+from benchmarks.signals_with_probe import PROBE
+from deploy.local.stack import LocalStack
+from services.signals.main import create
+from services.signals.settings import SignalsSettings
+from tests.support.service import service_settings
+
+Statement = tuple[str, Sequence[Any]]
+"""SQL with its parameters."""
+
+_TIMES = 10
+_REQUESTS = 200
+_CONNECTIONS = 16
+_SECONDS = 3.0
+# How much of the probe's rate each reaches.
+_RATES = {"list": 0.4, "detail": 0.7, "filter options": 0.7}
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The middle answer and the middle of its SQL, in milliseconds."""
+
+    answer: float
+    sql: float
+
+
+async def run(rounds: int) -> list[Report]:
+    """Measure on a stack of its own; takes several minutes, most of them to fill it."""
+    with stack_with_probe() as stack:
+        connection = await asyncpg.connect(
+            stack.postgres.admin_url, server_settings={"search_path": "signals"}, command_timeout=1800
+        )
+        await publish(stack, connection)
+        await multiply(connection, 1)
+        paths = await _paths(stack)
+        small = await _times(stack, connection, paths)
+        await multiply(connection, _TIMES)
+        large = await _times(stack, connection, paths)
+        reports = [report for name in paths for report in _report(name, small[name], large[name])]
+        reports += await _rates(stack, paths, rounds)
+        await connection.close()
+    return reports
+
+
+async def _paths(stack: LocalStack) -> dict[str, str]:
+    """What is asked for, by its name: every sort, every filter by itself, a page far down, one signal, the options."""
+    async with httpx.AsyncClient(base_url=stack.gateway_url, headers=_headers(stack), timeout=60) as client:
+
+        async def get(path: str) -> Any:
+            answer = await client.get(path)
+            answer.raise_for_status()
+            return answer.json()
+
+        first = (await get("/api/signals?limit=1"))["signals"][0]
+        deep = (await get(f"/api/signals?offset={PUBLISHED // 10}&limit=100"))["cursor"]
+        for _ in range(50):
+            deep = (await get(f"/api/signals?limit=100&cursor={deep}"))["cursor"]
+        me = (await get("/api/auth/me"))["id"]
+    words = first["facility"].split()[0]
+    filters = {
+        "domain": first["domain"],
+        "facility": first["facility"],
+        "facility_id": first["facility_id"],
+        "system_name": first["system_name"],
+        "service_line": first["service_line"],
+        "metric_id": first["metric_id"],
+        "signal_type": "critical_trajectory",
+        "min_severity": "90",
+        "magnitude_tier": "critical",
+        "status": "in_progress",
+        "assignee_id": me,
+        "unassigned": "true",
+        "detected_from": first["detected_at"],
+        "dimension.unit": first["entity_dimensions"]["unit"],
+        "q": words,
+    }
+    return {
+        "list": "/api/signals",
+        "deep cursor": f"/api/signals?cursor={deep}",
+        **{f"sort {sort}": f"/api/signals?sort_by={sort}" for sort in ("priority", "metric_id", "facility")},
+        **{f"filter {name}": f"/api/signals?{name}={quote(value)}" for name, value in filters.items()},
+        "filter status new": "/api/signals?status=new&sort_by=priority",
+        "filter q without a match": "/api/signals?q=nothing+is+called+that",
+        "detail": f"/api/signals/{first['id']}",
+        "filter options": "/api/signals/filter-options",
+        "facilities": "/api/signals/facilities",
+        "summary": "/api/signals/summary",
+    }
+
+
+def _headers(stack: LocalStack) -> Mapping[str, str]:
+    return {"authorization": f"Bearer {log_in(stack)}"}
+
+
+async def _times(stack: LocalStack, connection: asyncpg.Connection, paths: dict[str, str]) -> dict[str, Timed]:
+    """Every path over one connection, its answers and its SQL in turn."""
+    headers = _headers(stack)
+    service = await Connection.open(stack.service("signals").url)
+    found: dict[str, Timed] = {}
+    async with _statements(stack) as statements_of:
+        for name, path in paths.items():
+            statements = await statements_of(path, headers)
+            answers, queries = [], []
+            for _ in range(_REQUESTS):
+                started = perf_counter()
+                await service.get(path, headers)
+                answered = perf_counter()
+                for statement, arguments in statements:
+                    await connection.fetch(statement, *arguments)
+                answers.append((answered - started) * 1000)
+                queries.append((perf_counter() - answered) * 1000)
+            found[name] = Timed(median(answers), median(queries))
+    await service.close()
+    return found
+
+
+@asynccontextmanager
+async def _statements(
+    stack: LocalStack,
+) -> AsyncIterator[Callable[[str, Mapping[str, str]], Awaitable[list[Statement]]]]:
+    """Tells which queries a request runs: a second instance of the service, in this process, is listened to."""
+    app = create(
+        service_settings(SignalsSettings, stack.postgres.service_url("signals"), stack.kafka.bootstrap_servers)
+    )
+    heard: list[Statement] = []
+
+    def listen(record: Any) -> None:
+        if record.query.lstrip().startswith(("SELECT ", "WITH ", "(SELECT")) and " FROM " in record.query:
+            heard.append((record.query, record.args))
+
+    engine = app.state.session_maker.kw["bind"]
+    event.listen(
+        engine.sync_engine, "connect", lambda connection, _: connection.driver_connection.add_query_logger(listen)
+    )
+    await app.state.access.refresh()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service", timeout=600) as client:
+
+        async def statements_of(path: str, headers: Mapping[str, str]) -> list[Statement]:
+            heard.clear()
+            answer = await client.get(path, headers=headers)
+            answer.raise_for_status()
+            return list(heard)
+
+        await statements_of("/api/metrics", _headers(stack))  # connects
+        yield statements_of
+    await engine.dispose()
+
+
+def _report(name: str, small: Timed, large: Timed) -> list[Report]:
+    """Two limits: the answer by its SQL, and today's answer by that of a tenth of the signals. Less is better."""
+    rows = f"{PUBLISHED * _TIMES:,}"
+    return [
+        Report(
+            f"{name} by its SQL",
+            Figures(f"{name}, {rows}", "ms", [large.answer]),
+            Figures("  1.5 x SQL + 2 ms", "ms", [1.5 * large.sql + 2]),
+            to_reach=1.0,
+            less_is_better=True,
+        ),
+        Report(
+            f"{name} by its growth",
+            Figures(f"{name}, {rows}", "ms", [large.answer]),
+            Figures(f"  at {PUBLISHED:,}", "ms", [small.answer]),
+            to_reach=1.2,
+            less_is_better=True,
+        ),
+    ]
+
+
+async def _rates(stack: LocalStack, paths: Mapping[str, str], rounds: int) -> list[Report]:
+    """Answers per second through the gateway, each path and the probe in turn."""
+    rates: dict[str, list[float]] = {PROBE: [], **{paths[name]: [] for name in _RATES}}
+    for number in range(rounds + 1):
+        headers = _headers(stack)
+        for path, values in rates.items():
+            load = await ask(stack.gateway_url, path, headers, connections=_CONNECTIONS, seconds=_SECONDS)
+            if number:
+                values.append(load.per_second)
+    return [
+        Report(
+            f"{name} by the probe",
+            Figures(f"{name}, {_CONNECTIONS} connections", "answers/s", rates[paths[name]]),
+            Figures("  an endpoint that only knows who asks", "answers/s", rates[PROBE]),
+            to_reach,
+        )
+        for name, to_reach in _RATES.items()
+    ]
