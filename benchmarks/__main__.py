@@ -7,7 +7,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import bulk, gateway, ingest, reading, relay
+from benchmarks import bulk, export, feed_latency, feed_page, gateway, ingest, reading, relay
 from benchmarks.measure import Report, show, store
 from benchmarks.servers import Servers, servers
 
@@ -15,10 +15,13 @@ BENCHMARKS: dict[str, Callable[[Servers, int], Coroutine[Any, Any, list[Report]]
     "bulk": bulk.run,
     "ingest": ingest.run,
     "relay": relay.run,
+    "feed_page": feed_page.run,
+    "export": export.run,
 }
 ON_A_STACK: dict[str, Callable[[int], Coroutine[Any, Any, list[Report]]]] = {
     "reading": reading.run,
     "gateway": gateway.run,
+    "feed_latency": feed_latency.run,
 }
 """Those that start all processes themselves."""
 
