@@ -217,3 +217,14 @@ async def test_signal_and_insight_at_the_same_time_find_each_other(
     assert len(rows) == 1
     told = [(json.loads(value)["type"], json.loads(value)["sequence"]) for value in values]
     assert told == [("compass.signal.detected.v1", 1), ("compass.insight.generated.v1", 2)]
+
+
+async def test_one_that_is_known_waits_for_nobody(committing: SessionMaker) -> None:
+    """Published again, an insight does not hold up ingest, nor wait for it."""
+    process = BatchProcessor("signals", ENGINE_INSIGHT_TEXTS, committing)
+    await process([message(ENGINE_INSIGHTS, insight(), offset=0)])
+    storing = "SELECT pg_advisory_xact_lock_shared(hashtext('compass.waiting-workflow'), hashtext(current_schema()))"
+    async with committing() as session, session.begin():
+        await session.execute(text(storing))
+        async with asyncio.timeout(10):
+            await process([message(ENGINE_INSIGHTS, insight(), offset=1)])
