@@ -7,7 +7,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import bulk, export, feed_latency, feed_page, gateway, ingest, reading, relay
+from benchmarks import bulk, export, feed_latency, feed_page, gateway, ingest, paced, reading, relay
 from benchmarks.measure import Report, show, store
 from benchmarks.servers import Servers, servers
 
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Servers, int], Coroutine[Any, Any, list[Report]]
 }
 ON_A_STACK: dict[str, Callable[[int], Coroutine[Any, Any, list[Report]]]] = {
     "reading": reading.run,
+    "paced": paced.run,
     "gateway": gateway.run,
     "feed_latency": feed_latency.run,
 }

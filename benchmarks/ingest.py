@@ -6,9 +6,10 @@ settings, in turn. The relay does not run: it has a benchmark of its own.
 """
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import cycle
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import asyncpg
@@ -24,50 +25,103 @@ from services.signals.settings import SignalsSettings
 from shared.app import settle_garbage_collector
 from shared.db import create_engine, create_session_maker
 from shared.events.topics import ENGINE_SIGNALS
-from shared.kafka import Consumers, Subscription
+from shared.kafka import Consumers
 from tests.support.service import migrate, service_settings
 
 SIGNALS = 100_000
 _BATCH = 1000
-_EMPTY = "TRUNCATE signals, outbox, inbox, event_sequences"
+_EMPTY = "TRUNCATE signals, outbox, inbox, event_sequences, option_deltas, option_counts"
 
 
 async def run(servers: Servers, rounds: int) -> list[Report]:
-    """Measure on servers of their own."""
+    """Measure on servers of their own: a first publication, one with other values, and one that changes nothing."""
     migrate("signals", servers.postgres.owner_url("signals"))
     connection = await asyncpg.connect(
         servers.postgres.admin_url, server_settings={"search_path": "signals"}, command_timeout=300
     )
-    subscription = engine_signals(_settings(servers))
-    topic = f"{subscription.topic.name}-{uuid4().hex[:8]}"
-    size = await _publish(servers, topic)
+    publication = await _Publication.make(servers, connection, seed=1)
+    other = await _Publication.make(servers, connection, seed=2)
 
-    async def ours() -> float:
+    async def first() -> float:
         await _empty(connection)
-        group = f"signals.ingest-{uuid4().hex[:8]}"
-        here = replace(subscription, topic=replace(subscription.topic, name=topic), group=group)
-        return SIGNALS / await _consume(servers, here, connection)
+        return await publication.ingest()
 
-    await ours()
-    rows, columns = await _stored_rows(connection)
-
-    async def limit() -> float:
+    async def first_limit() -> float:
         await _empty(connection)
-        started = perf_counter()
-        await _copy_and_upsert(connection, rows, columns)
-        return SIGNALS / (perf_counter() - started)
+        return await publication.copy_and_upsert()
 
-    mine, theirs = await alternate(rounds, ours, limit)
+    rates, limits = await alternate(rounds, first, first_limit)
+    # Each finds what the other publication left, and changes every row of it.
+    turns = cycle((publication, other))
+    next(turns)
+
+    async def changed() -> float:
+        await connection.execute("VACUUM signals")
+        return await next(turns).ingest()
+
+    async def changed_limit() -> float:
+        await connection.execute("VACUUM signals")
+        return await next(turns).copy_and_upsert()
+
+    await first()
+    changes, change_limits = await alternate(rounds, changed, changed_limit)
+    await first()
+    again = [await publication.ingest() for _ in range(rounds)]
     await connection.close()
+    size = f"{SIGNALS:,} signals of {publication.size:,.0f} bytes; consumer's start included"
     return [
         Report(
             "ingest",
-            Figures("ingest", "signals/s", mine),
-            Figures("  limit: COPY + upsert", "signals/s", theirs),
-            to_reach=0.4,
-            notes=[f"{SIGNALS:,} signals of {size:,.0f} bytes; first publication, consumer's start included"],
-        )
+            Figures("ingest, first publication", "signals/s", rates),
+            Figures("  COPY + upsert", "signals/s", limits),
+            to_reach=0.6,
+            notes=[size],
+        ),
+        Report(
+            "ingest of changed values",
+            Figures("ingest, published again, all changed", "signals/s", changes),
+            Figures("  COPY + upsert", "signals/s", change_limits),
+            to_reach=0.5,
+        ),
+        Report(
+            "ingest of unchanged values",
+            Figures("ingest, published again, unchanged", "signals/s", again),
+            Figures("  the first publication", "signals/s", rates),
+            to_reach=1.0,
+        ),
     ]
+
+
+@dataclass(frozen=True)
+class _Publication:
+    """All signals with one seed's values: on a topic of its own, and as the rows that ingest makes of them."""
+
+    servers: Servers
+    connection: asyncpg.Connection
+    topic: str
+    size: float
+    rows: list[tuple[Any, ...]]
+    columns: list[str]
+
+    @classmethod
+    async def make(cls, servers: Servers, connection: asyncpg.Connection, seed: int) -> Self:
+        """Publish, and ingest once to know the rows."""
+        topic = f"{ENGINE_SIGNALS.name}-{uuid4().hex[:8]}"
+        size = await _publish(servers, topic, seed)
+        await _empty(connection)
+        await _consume(servers, topic, connection)
+        rows, columns = await _stored_rows(connection)
+        return cls(servers, connection, topic, size, rows, columns)
+
+    async def ingest(self) -> float:
+        """Signals per second, from the topic."""
+        return SIGNALS / await _consume(self.servers, self.topic, self.connection)
+
+    async def copy_and_upsert(self) -> float:
+        """Signals per second, of ready rows."""
+        started = perf_counter()
+        await _copy_and_upsert(self.connection, self.rows, self.columns)
+        return SIGNALS / (perf_counter() - started)
 
 
 def _settings(servers: Servers) -> SignalsSettings:
@@ -82,7 +136,7 @@ async def _empty(connection: asyncpg.Connection) -> None:
     await connection.execute("CHECKPOINT")
 
 
-async def _publish(servers: Servers, topic: str) -> float:
+async def _publish(servers: Servers, topic: str, seed: int) -> float:
     """Put the signals on a topic of their own; returns their mean size in bytes."""
     await apply(servers.kafka.bootstrap_servers, [replace(ENGINE_SIGNALS, name=topic)])
     total = 0
@@ -90,15 +144,18 @@ async def _publish(servers: Servers, topic: str) -> float:
         bootstrap_servers=servers.kafka.bootstrap_servers, linger_ms=5, max_batch_size=256 * 1024
     )
     async with producer:
-        for message in from_load(SIGNALS, seed=1, as_of=None).messages:
+        for message in from_load(SIGNALS, seed=seed, as_of=None).messages:
             total += len(message.value)
             await producer.send(topic, message.value, message.key.encode())
     return total / SIGNALS
 
 
-async def _consume(servers: Servers, subscription: Subscription, connection: asyncpg.Connection) -> float:
-    """Seconds until the group has committed everything."""
+async def _consume(servers: Servers, topic: str, connection: asyncpg.Connection) -> float:
+    """Seconds until a new group has committed everything."""
     settings = _settings(servers)
+    ingest = engine_signals(settings)
+    group = f"{ingest.group}-{uuid4().hex[:8]}"
+    subscription = replace(ingest, topic=replace(ingest.topic, name=topic), group=group)
     engine = create_engine(settings, "signals")
     settle_garbage_collector()  # as every service does
     consumers = Consumers("signals", settings, [subscription], create_session_maker(engine))

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import asyncpg
 import httpx
+import psutil
 from sqlalchemy import event
 
 from benchmarks.load import Connection, ask
@@ -30,7 +31,9 @@ Statement = tuple[str, Sequence[Any]]
 """SQL with its parameters."""
 
 _TIMES = 10
+_RESIDENT_MIB = 250.0
 _REQUESTS = 200
+_SECONDS_EACH = 5.0
 _CONNECTIONS = 16
 _SECONDS = 3.0
 # How much of the probe's rate each reaches.
@@ -52,12 +55,13 @@ async def run(rounds: int) -> list[Report]:
             stack.postgres.admin_url, server_settings={"search_path": "signals"}, command_timeout=1800
         )
         await publish(stack, connection)
+        reports = [_memory(stack)]
         await multiply(connection, 1)
         paths = await _paths(stack)
         small = await _times(stack, connection, paths)
         await multiply(connection, _TIMES)
         large = await _times(stack, connection, paths)
-        reports = [report for name in paths for report in _report(name, small[name], large[name])]
+        reports += [report for name in paths for report in _report(name, small[name], large[name])]
         reports += await _rates(stack, paths, rounds)
         await connection.close()
     return reports
@@ -121,8 +125,10 @@ async def _times(stack: LocalStack, connection: asyncpg.Connection, paths: dict[
     async with _statements(stack) as statements_of:
         for name, path in paths.items():
             statements = await statements_of(path, headers)
-            answers, queries = [], []
-            for _ in range(_REQUESTS):
+            answers: list[float] = []
+            queries: list[float] = []
+            until = perf_counter() + _SECONDS_EACH
+            while len(answers) < _REQUESTS and (perf_counter() < until or len(answers) < _REQUESTS // 10):
                 started = perf_counter()
                 await service.get(path, headers)
                 answered = perf_counter()
@@ -165,6 +171,20 @@ async def _statements(
         await statements_of("/api/metrics", _headers(stack))  # connects
         yield statements_of
     await engine.dispose()
+
+
+def _memory(stack: LocalStack) -> Report:
+    resident = {
+        name: psutil.Process(part.process.pid).memory_info().rss / 2**20 for name, part in stack.services.items()
+    }
+    return Report(
+        "memory",
+        Figures("the largest service after 100,000 signals", "MiB", [max(resident.values())]),
+        Figures("  to stay below", "MiB", [_RESIDENT_MIB]),
+        to_reach=1.0,
+        less_is_better=True,
+        notes=[", ".join(f"{name} {mib:.0f}" for name, mib in resident.items())],
+    )
 
 
 def _report(name: str, small: Timed, large: Timed) -> list[Report]:

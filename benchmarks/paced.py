@@ -1,0 +1,120 @@
+"""Reading while a great deal comes in: a million signals at 5,000 a second, the list asked for 50 times a second.
+
+Readers do not wait for each other's answers, as people do not: a slow answer delays nobody's question, and counts in
+full. What comes in is paced by the clock, too; how far ingest was behind when the last signal went out is told.
+"""
+
+import asyncio
+from multiprocessing import get_context
+from statistics import quantiles
+from time import perf_counter
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+
+from benchmarks.load import Connection
+from benchmarks.many_signals import log_in, stack_with_probe
+from benchmarks.measure import Figures, Report
+from deploy.demo.outgoing import from_load
+from deploy.local.stack import LocalStack
+from shared.events.topics import ENGINE_SIGNALS
+
+SIGNALS = 1_000_000
+_SIGNALS_PER_SECOND = 5_000
+_READS_PER_SECOND = 50
+_READERS = 16
+_P99_MILLISECONDS = 100.0
+_TOKEN_SECONDS = 200.0
+_STEP_SECONDS = 0.05
+
+
+async def run(_: int) -> list[Report]:
+    """One run of some four minutes, however many rounds are asked for."""
+    with stack_with_probe() as stack:
+        connection = await asyncpg.connect(stack.postgres.admin_url, command_timeout=600)
+        published = asyncio.Event()
+        reading = asyncio.create_task(_read(stack, published))
+        # A process of its own, so that making and sending messages is not taken for waiting for answers.
+        publisher = get_context("spawn").Process(target=publish, args=(stack.kafka.bootstrap_servers,))
+        started = perf_counter()
+        publisher.start()
+        await asyncio.to_thread(publisher.join)
+        seconds = perf_counter() - started
+        if publisher.exitcode != 0:
+            raise RuntimeError("the publisher failed")
+        behind = SIGNALS - await _stored(connection)
+        # An observer from outside has nothing else to wait on.
+        while await _stored(connection) < SIGNALS:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        published.set()
+        times = await reading
+        await connection.close()
+    p99 = quantiles(times, n=100)[98]
+    return [
+        Report(
+            "paced",
+            Figures("list while a million come in, p99", "ms", [p99]),
+            Figures("  to stay below", "ms", [_P99_MILLISECONDS]),
+            to_reach=1.0,
+            less_is_better=True,
+            notes=[
+                f"{len(times):,} reads, none failed; p50 {quantiles(times)[1]:.1f} ms, longest {max(times):.0f} ms",
+                f"{SIGNALS / seconds:,.0f} signals/s for {seconds:,.0f} s, {behind:,} not stored at the end of it",
+            ],
+        )
+    ]
+
+
+def publish(bootstrap_servers: str) -> None:
+    """Send everything at its pace; in small steps, so that it is a stream and no series of heaps."""
+    asyncio.run(_publish(bootstrap_servers))
+
+
+async def _publish(bootstrap_servers: str) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, linger_ms=5)
+    step = int(_SIGNALS_PER_SECOND * _STEP_SECONDS)
+    started = perf_counter()
+    async with producer:
+        for number, message in enumerate(from_load(SIGNALS, seed=1, as_of=None).messages):
+            if number % step == 0:
+                due = started + number / _SIGNALS_PER_SECOND
+                await asyncio.sleep(max(0.0, due - perf_counter()))
+            await producer.send(ENGINE_SIGNALS.name, message.value, message.key.encode())
+
+
+async def _stored(connection: asyncpg.Connection) -> int:
+    statement = "SELECT coalesce(sum(next_offset), 0) FROM signals.inbox WHERE consumer_group = 'signals.ingest'"
+    return int(await connection.fetchval(statement))
+
+
+async def _read(stack: LocalStack, until: asyncio.Event) -> list[float]:
+    """Milliseconds of every read, from when it was due. An answer other than 200 ends the benchmark."""
+    times: list[float] = []
+    due: asyncio.Queue[float] = asyncio.Queue()
+    headers = {"authorization": f"Bearer {log_in(stack)}"}
+    path = "/api/signals?sort_by=priority"
+
+    async def reader() -> None:
+        connection = await Connection.open(stack.gateway_url)
+        while True:
+            asked = await due.get()
+            await connection.get(path, headers)
+            times.append((perf_counter() - asked) * 1000)
+
+    readers = [asyncio.create_task(reader()) for _ in range(_READERS)]
+    logged_in = started = perf_counter()
+    number = 0
+    while not until.is_set():
+        number += 1
+        await asyncio.sleep(max(0.0, started + number / _READS_PER_SECOND - perf_counter()))
+        due.put_nowait(started + number / _READS_PER_SECOND)
+        if perf_counter() - logged_in > _TOKEN_SECONDS:
+            headers = {"authorization": f"Bearer {await asyncio.to_thread(log_in, stack)}"}
+            logged_in = perf_counter()
+        for task in readers:
+            if task.done():
+                task.result()
+    for task in readers:
+        task.cancel()
+    await asyncio.gather(*readers, return_exceptions=True)
+    return times
