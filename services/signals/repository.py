@@ -24,6 +24,8 @@ from shared.db import AnySession, raw_connection
 # Rows of a sort that are looked at for conditions that few may meet, before the indexes on those are asked.
 _WALKED: Final = 1000
 _WALKED_PER_SKIPPED: Final = 3
+# So many are read and sorted rather than looked for in the order of a sort.
+_FEW: Final = 20_000
 
 _DAYS_OPEN: Final = (
     "GREATEST(0, floor(extract(epoch FROM COALESCE(s.closed_at, now()) - s.detected_at) / 86400))::int AS days_open"
@@ -89,22 +91,34 @@ class Place:
 
 
 async def page(
-    session: AnySession, filters: SignalFilters, sort: Sort, order: SortOrder, place: Place, rows: int
+    session: AnySession,
+    filters: SignalFilters,
+    sort: Sort,
+    order: SortOrder,
+    place: Place,
+    rows: int,
+    known: int | None = None,
 ) -> list[Row]:
-    """Up to so many rows after a place. Equal keys are in the order of detection and id; missing ones are last."""
+    """Up to so many rows after a place. Equal keys are in the order of detection and id; missing ones are last.
+
+    ``known`` is how many match in all, where that is known; it decides only how they are looked for.
+    """
     matching, sparse = conditions(filters, sort)
+    if known is not None and known > _FEW:
+        matching.also(sparse)
+        sparse = Conditions()
     matching.also(names_in_order(filters, sort))
     if filters.q is not None:
         (await search(session, filters.q)).add_to(sparse)
     if sort is not NULLABLE:
-        return await _part(session, matching, sparse, sort, order, place, rows)
+        return await _part(session, matching, sparse, sort, order, place, rows, known)
     column = SORT_COLUMNS[sort][0]
     found: list[Row] = []
     skip = place.offset
     present = matching.copy()
     present.add(f"s.{column} IS NOT NULL")
     if place.after is None or place.after[0] is not None:
-        found = await _part(session, present, sparse, sort, order, place, rows)
+        found = await _part(session, present, sparse, sort, order, place, rows, known)
         if len(found) == rows:
             return found
         if found or not skip:
@@ -115,7 +129,7 @@ async def page(
     after = place if place.after is not None and place.after[0] is None else Place(offset=skip)
     missing = matching.copy()
     missing.add(f"s.{column} IS NULL")
-    return found + await _part(session, missing, sparse, sort, order, after, rows - len(found))
+    return found + await _part(session, missing, sparse, sort, order, after, rows - len(found), known)
 
 
 async def count(session: AnySession, filters: SignalFilters, most: int) -> int:
@@ -260,16 +274,17 @@ async def _part(
     order: SortOrder,
     place: Place,
     rows: int,
+    known: int | None,
 ) -> list[Row]:
     columns = SORT_COLUMNS[sort]
     chosen = matching.copy()
     if place.after is not None:
-        known = list(zip(columns, place.after, strict=True))
+        pairs = list(zip(columns, place.after, strict=True))
         if place.after[0] is None:
-            del known[0]
+            del pairs[0]
         beyond = "<" if order is SortOrder.DESC else ">"
-        row, values = ", ".join(f"s.{name}" for name, _ in known), ", ".join("{}" for _ in known)
-        chosen.add(f"({row}) {beyond} ({values})", *(value for _, value in known))
+        row, values = ", ".join(f"s.{name}" for name, _ in pairs), ", ".join("{}" for _ in pairs)
+        chosen.add(f"({row}) {beyond} ({values})", *(value for _, value in pairs))
     nulls = "" if sort is not NULLABLE else "NULLS LAST" if order is SortOrder.DESC else "NULLS FIRST"
     ordered = ", ".join(f"s.{name} {order} {nulls if number == 0 else ''}" for number, name in enumerate(columns))
     limits = f"LIMIT {rows:d} OFFSET {place.offset:d}"
@@ -287,15 +302,16 @@ async def _part(
         return await read("signals", chosen)
     # What many signals have is soon met in the order of the sort, what few have is found by its own index. The planner
     # cannot know which it is, and is a thousand times too slow where it takes the one for the other.
-    walked = Conditions(values=list(chosen.values))
-    walked.also(sparse)
-    first = _WALKED + place.offset * _WALKED_PER_SKIPPED
-    met = await read(
-        f"(SELECT * FROM signals AS s WHERE {chosen.where} ORDER BY {ordered} LIMIT {first:d})",  # noqa: S608
-        walked,
-    )
-    if len(met) == rows:
-        return met
+    if known is None:
+        walked = Conditions(values=list(chosen.values))
+        walked.also(sparse)
+        first = _WALKED + place.offset * _WALKED_PER_SKIPPED
+        met = await read(
+            f"(SELECT * FROM signals AS s WHERE {chosen.where} ORDER BY {ordered} LIMIT {first:d})",  # noqa: S608
+            walked,
+        )
+        if len(met) == rows:
+            return met
     chosen.also(sparse)
     source = f"(SELECT * FROM signals AS s WHERE {chosen.where} OFFSET 0)"  # noqa: S608 - OFFSET 0 keeps the limit out
     return await read(source, Conditions(values=chosen.values))

@@ -1,4 +1,4 @@
-"""How many signals match: from the counts where they know it, else by counting up to the cap.
+"""How many signals match, from the counts.
 
 `option_counts` and the changes that are not folded into it yet are exact together, so that a filter by one value, the
 domains and the systems need no row of `signals` to be counted.
@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Final
 
-from services.signals import repository
 from services.signals.repository_filters import Conditions, SignalFilters
 from shared.db import AnySession, raw_connection
-from shared.pagination import COUNT_CAP
 
 _FACETS: Final = {
     "facility": "facility",
@@ -26,11 +24,11 @@ _FACETS: Final = {
 """Filters by value, and what the counts call them. Domain and system are columns of every count."""
 
 
-async def total(session: AnySession, filters: SignalFilters) -> int:
-    """How many signals match; of more than COUNT_CAP only that they are more."""
+async def counted(session: AnySession, filters: SignalFilters) -> int | None:
+    """How many signals match, where the counts know it without looking at one."""
     known = _counted(filters)
     if known is None:
-        return await repository.count(session, filters, COUNT_CAP + 1)
+        return None
     connection = await raw_connection(session)
     where = known.where
     found: int = await connection.fetchval(

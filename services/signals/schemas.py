@@ -43,27 +43,53 @@ class SignalQuery(BaseModel):
     # What FastAPI does not know by name arrives as an extra: `dimension.<name>`, and mistakes, which are refused.
     model_config = ConfigDict(extra="allow")
 
-    domain: list[SignalDomain] = Field([], max_length=100)
-    facility: Values = Field([], description="Names; a name may hold a comma.")
-    facility_id: Values = []
-    system_name: Values = []
-    service_line: Values = []
-    sub_service_line: Values = []
-    metric_id: Values = []
-    signal_type: list[SignalType] = Field([], max_length=100)
-    min_severity: int | None = Field(None, ge=0, le=100, description="This severity or more.")
-    magnitude_tier: list[MagnitudeTier] = Field([], max_length=100)
-    status: list[AssignmentStatus] = Field(
-        [], max_length=100, description="Workflow status; `new` includes signals that nobody has touched."
+    domain: list[SignalDomain] = Field(
+        [], max_length=100, description="Quality domain.", examples=[["Safety", "Efficiency"]]
     )
-    assignee_id: Annotated[list[FilterText], Field(max_length=100, description="Ids of users, or `me`.")] = []
+    facility: Values = Field(
+        [], description="Names; a name may hold a comma.", examples=[["Northfield General", "Mercy, East Wing"]]
+    )
+    facility_id: Values = Field([], description="Medicare ids or facility codes.", examples=[["NG1"]])
+    system_name: Values = Field([], description="Names of health systems.", examples=[["Northern Alliance"]])
+    service_line: Values = Field([], description="Primary service lines.", examples=[["Emergency"]])
+    sub_service_line: Values = Field(
+        [], description="Sub-service lines; signals without one never match.", examples=[["Minor Injuries"]]
+    )
+    metric_id: Values = Field([], description="Metrics, by the engine's id.", examples=[["breachRate"]])
+    signal_type: list[SignalType] = Field(
+        [], max_length=100, description="Types of the classification.", examples=[["critical_trajectory"]]
+    )
+    min_severity: int | None = Field(None, ge=0, le=100, description="This severity or more.", examples=[81])
+    magnitude_tier: list[MagnitudeTier] = Field(
+        [], max_length=100, description="How far from the peers.", examples=[["critical", "severe"]]
+    )
+    status: list[AssignmentStatus] = Field(
+        [],
+        max_length=100,
+        description="Workflow status; `new` includes signals that nobody has touched.",
+        examples=[["new", "assigned"]],
+    )
+    assignee_id: Annotated[
+        list[FilterText], Field(max_length=100, description="Ids of users, or `me`.", examples=[["me"]])
+    ] = []
     unassigned: bool | None = Field(None, description="True: without an assignee; false: with one.")
-    detected_from: Moment | None = Field(None, description="Only what was detected at this time or later.")
-    detected_to: Moment | None = Field(None, description="Only what was detected before this time.")
-    q: FilterText | None = Field(None, description="Text in description, facility or metric, in any case of letters.")
+    detected_from: Moment | None = Field(
+        None, description="Only what was detected at this time or later.", examples=["2026-07-01T00:00:00Z"]
+    )
+    detected_to: Moment | None = Field(
+        None, description="Only what was detected before this time.", examples=["2026-08-01T00:00:00+01:00"]
+    )
+    q: FilterText | None = Field(
+        None,
+        description="Text in the description, the facility's name, or the metric's id or display name, in any case of "
+        "letters. A text without three letters A-Z or digits in a row is looked for in the names only.",
+        examples=["four hours"],
+    )
     include_history: bool = Field(False, description="Also detections that a newer one has replaced, unless archived.")
-    sort_by: Sort = Sort.DETECTED_AT
-    sort_order: SortOrder = SortOrder.DESC
+    sort_by: Sort = Field(
+        Sort.DETECTED_AT, description="`priority` is the severity. Ties are in the order of detection, then of the id."
+    )
+    sort_order: SortOrder = Field(SortOrder.DESC, description="Missing values are last both ways.")
     limit: Limit = 25
     cursor: Cursor = None
     offset: int | None = Field(

@@ -23,13 +23,16 @@ async def list_page(session: AnySession, query: SignalQuery, caller: UUID) -> by
     """
     filters = query.filters(caller)
     place = Place(offset=query.offset or 0) if query.cursor is None else _place(query)
-    rows = await repository.page(session, filters, query.sort_by, query.sort_order, place, query.limit + 1)
+    known = await repository_totals.counted(session, filters)
+    rows = await repository.page(session, filters, query.sort_by, query.sort_order, place, query.limit + 1, known)
     has_more = len(rows) > query.limit
     del rows[query.limit :]
     if query.cursor is None and not has_more and (rows or not place.offset):
         total = place.offset + len(rows)
+    elif known is not None:
+        total = known
     else:
-        total = await repository_totals.total(session, filters)
+        total = await repository.count(session, filters, COUNT_CAP + 1)
     cursor = None
     if has_more:
         cursor = encode_cursor(query.sort_by, query.sort_order, *rows[-1].place)

@@ -70,8 +70,10 @@ async def walk(service: ServiceUnderTest, **parameters: Any) -> list[str]:
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("sort", SORT_FIELDS)
-async def test_what_was_there_all_the_time_is_seen_once(live: ServiceUnderTest, sort: str, order: str) -> None:
-    process = BatchProcessor("signals", engine_signals(live.settings), live.session_maker)
+async def test_what_was_there_all_the_time_is_seen_once(
+    live: ServiceUnderTest, settings: SignalsSettings, sort: str, order: str
+) -> None:
+    process = BatchProcessor("signals", engine_signals(settings), live.session_maker)
     await process([message(ENGINE_SIGNALS, a_signal(number)) for number in range(60)])
     # Other entities, which newer detections replace during the walk.
     await process([message(ENGINE_SIGNALS, a_signal(number)) for number in range(1000, 1020)])
@@ -110,9 +112,11 @@ async def test_what_was_there_all_the_time_is_seen_once(live: ServiceUnderTest, 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("sort", SORT_FIELDS)
-async def test_pages_by_offset_beside_what_arrives_behind_them(live: ServiceUnderTest, sort: str, order: str) -> None:
+async def test_pages_by_offset_beside_what_arrives_behind_them(
+    live: ServiceUnderTest, settings: SignalsSettings, sort: str, order: str
+) -> None:
     """An offset counts rows, so that it can only hold where nothing comes before it."""
-    process = BatchProcessor("signals", engine_signals(live.settings), live.session_maker)
+    process = BatchProcessor("signals", engine_signals(settings), live.session_maker)
     await process([message(ENGINE_SIGNALS, a_signal(number)) for number in range(60)])
     there = [str(row["id"]) for row in await live.rows("SELECT id FROM signals")]
     last = order == "asc"
@@ -125,7 +129,7 @@ async def test_pages_by_offset_beside_what_arrives_behind_them(live: ServiceUnde
     walked: list[str] = []
     async with live.client("viewer") as client:
         for page in range(9):
-            asked = {"sort_by": sort, "sort_order": order, "limit": 7, "offset": 7 * page}
+            asked: dict[str, Any] = {"sort_by": sort, "sort_order": order, "limit": 7, "offset": 7 * page}
             walked += [row["id"] for row in (await client.get("/api/signals", params=asked)).json()["signals"]]
             await process([message(ENGINE_SIGNALS, a_signal(3000 + page, **behind))])
     assert len(walked) == len(set(walked))
