@@ -176,7 +176,8 @@ async def test_the_number_of_statements_does_not_grow_with_the_number_of_items(w
             answer = await world.call(ADMIN, "POST", "/assignments/bulk", {"items": items})
         assert answer.json()["succeeded"] == number
         seen.append(len(statements))
-    assert seen[0] == seen[1] < 20
+    # Of many, one less is seen: their events are copied into the outbox, which is no statement of a cursor.
+    assert seen[1] <= seen[0] < 20
 
 
 async def test_requests_that_share_signals_wait_for_each_other_and_never_deadlock(real_world: World) -> None:
