@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.local.ports import free_port
 from deploy.local.postgres import EmbeddedPostgres
 from shared.app import create_app
-from shared.db import DbSession, SessionMaker, raw_connection
+from shared.db import DbReading, DbSession, SessionMaker, create_reading_pool, raw_connection
 from shared.settings import ServiceSettings
 from tests.shared.conftest import SCHEMA
 from tests.support.eventually import eventually
@@ -35,6 +35,13 @@ async def slow(session: DbSession) -> dict[str, str]:
 
 @router.get("/slow-raw")
 async def slow_raw(session: DbSession) -> dict[str, str]:
+    connection = await raw_connection(session)
+    await connection.fetch("SELECT pg_sleep(60) /* abandoned */")
+    return {}
+
+
+@router.get("/slow-reading")
+async def slow_reading(session: DbReading) -> dict[str, str]:
     connection = await raw_connection(session)
     await connection.fetch("SELECT pg_sleep(60) /* abandoned */")
     return {}
@@ -88,7 +95,7 @@ async def port(postgres: EmbeddedPostgres, engine: AsyncEngine) -> AsyncIterator
     """A service as it is run, with two connections to the database, behind a real server."""
     settings: ServiceSettings = service_settings(ServiceSettings, postgres.admin_url, database_pool_size=POOL)
     app = create_app(settings, name=SCHEMA, description="", routers=[router])
-    async with serving(app) as port:
+    async with create_reading_pool(settings, SCHEMA) as app.state.reading_pool, serving(app) as port:
         yield port
 
 
@@ -140,7 +147,7 @@ async def running(query: Query, mark: str = "abandoned") -> int:
     return count
 
 
-@pytest.mark.parametrize("path", ["/slow", "/slow-raw", "/waits"])
+@pytest.mark.parametrize("path", ["/slow", "/slow-raw", "/slow-reading", "/waits"])
 async def test_a_hang_up_ends_the_query(port: int, query: Query, session_maker: SessionMaker, path: str) -> None:
     async with session_maker() as session, session.begin():
         await session.execute(text("LOCK TABLE effects"))
