@@ -11,7 +11,7 @@ from services.auth import (
     endpoints_sessions,
     endpoints_users,
     repository_keys,
-    start_check,
+    service_start,
 )
 from services.auth.service_tools import Tools
 from services.auth.service_upkeep import upkeep
@@ -41,5 +41,5 @@ def create(settings: AuthSettings) -> FastAPI:
 
 
 if __name__ == "__main__":
-    start_check.run(AuthSettings)
+    service_start.run(AuthSettings)
     run(create, AuthSettings, lambda settings: settings.auth_port)

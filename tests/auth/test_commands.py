@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from services.auth import create_admin, demo_users, repository, start_check
+from services.auth import create_admin, demo_users, repository, service_start
 from services.auth.main import create
 from services.auth.settings import AuthSettings
 from services.auth.turns import Caller
@@ -76,19 +76,19 @@ def test_production_makes_no_demo_users(configure: Any, capsys: pytest.CaptureFi
 
 def test_production_refuses_to_start_with_demo_users(configure: Any, capsys: pytest.CaptureFixture[str]) -> None:
     configure()
-    start_check.run(AuthSettings)
+    service_start.run(AuthSettings)
     demo_users.main()
-    start_check.run(AuthSettings)
+    service_start.run(AuthSettings)
     configure(COMPASS_ENVIRONMENT="production", COMPASS_BCRYPT_COST="12")
     with pytest.raises(SystemExit) as ended:
-        start_check.run(AuthSettings)
+        service_start.run(AuthSettings)
     assert ended.value.code == 2
     assert "admin@demo.example" in capsys.readouterr().err
 
 
 def test_production_starts_without_demo_users(configure: Any) -> None:
     configure(COMPASS_ENVIRONMENT="production", COMPASS_BCRYPT_COST="12")
-    start_check.run(AuthSettings)
+    service_start.run(AuthSettings)
 
 
 async def test_the_first_administrator(own_database: AuthSettings) -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from services.auth import repository_keys, rotate_keys, service_keys, service_upkeep, start_check
+from services.auth import repository_keys, rotate_keys, service_keys, service_start, service_upkeep
 from services.auth.keys import KeyDecryptionError, KeyRing
 from services.auth.main import create
 from services.auth.service_tools import Tools
@@ -219,10 +219,10 @@ def test_production_refuses_a_key_that_does_not_fit(
     asyncio.run(first_key(own_database))
     production = {"COMPASS_ENVIRONMENT": "production", "COMPASS_BCRYPT_COST": "12"}
     configure(**production)
-    start_check.run(AuthSettings)
+    service_start.run(AuthSettings)
     configure(**production, COMPASS_KEY_ENCRYPTION_KEY=SECOND_KEY)
     with pytest.raises(SystemExit) as ended:
-        start_check.run(AuthSettings)
+        service_start.run(AuthSettings)
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("COMPASS_KEY_ENCRYPTION_KEY: signing key ")
 
