@@ -18,17 +18,15 @@ from typing import Any
 
 import asyncpg
 import httpx
-from sqlalchemy import event
 
 from benchmarks.measure import Figures, Report
 from benchmarks.servers import Servers
 from deploy.local.ports import free_port
 from services.activity import service_feed
 from services.activity.schemas import FeedQuery
-from services.activity.settings import ActivitySettings
-from shared.db import create_engine, create_session_maker
+from shared.db import Reading
 from shared.pagination import encode_cursor
-from tests.support.service import SIGNING_KEY, migrate, service_settings, token, user_id
+from tests.support.service import SIGNING_KEY, migrate, token, user_id
 
 SIZES = (200_000, 2_000_000)
 _REQUESTS = 60
@@ -126,22 +124,17 @@ async def _measure(servers: Servers, client: httpx.AsyncClient, rounds: int) -> 
 
 async def _statements(servers: Servers, query: str) -> list[tuple[str, tuple[Any, ...]]]:
     """What the endpoint asks the database for this page."""
-    engine = create_engine(_settings(servers), "activity")
     found: list[tuple[str, tuple[Any, ...]]] = []
-
-    @event.listens_for(engine.sync_engine, "before_cursor_execute")
-    def note(_: Any, __: Any, statement: str, parameters: tuple[Any, ...], *___: Any) -> None:
-        found.append((statement, parameters))
-
-    async with create_session_maker(engine)() as session:
-        await _page(session, query)
-        found.clear()
-        await _page(session, query)
-    await engine.dispose()
-    return found
+    connection = await asyncpg.connect(
+        servers.postgres.service_url("activity"), server_settings={"search_path": "activity"}
+    )
+    with connection.query_logger(lambda ran: found.append((ran.query, tuple(ran.args)))):
+        await _page(Reading(connection), query)
+    await connection.close()
+    return [one for one in found if "pg_catalog" not in one[0]]
 
 
-async def _page(session: Any, query: str) -> None:
+async def _page(session: Reading, query: str) -> None:
     """The page as the endpoint reads it."""
     asked = FeedQuery.model_validate(_parsed(query))
     await (service_feed.folded if asked.grouped else service_feed.page)(session, _USER, asked)
@@ -152,13 +145,6 @@ def _parsed(query: str) -> dict[str, Any]:
     for name in ("unread", "grouped"):
         given |= {name: given[name] == "true"} if name in given else {}
     return given | ({"event_type": [given["event_type"]]} if "event_type" in given else {})
-
-
-def _settings(servers: Servers) -> ActivitySettings:
-    settings: ActivitySettings = service_settings(
-        ActivitySettings, servers.postgres.service_url("activity"), servers.kafka.bootstrap_servers
-    )
-    return settings
 
 
 @asynccontextmanager

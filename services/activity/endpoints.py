@@ -3,27 +3,29 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from services.activity import repository_reads, service_feed, service_reads
 from services.activity.repository_filters import FeedFilters
 from services.activity.schemas import FeedPage, FeedQuery, Marked, MarkRead, Unread
 from shared.auth import Permission, User, require
-from shared.db import DbSession
+from shared.db import DbReading, DbSession
 
 router = APIRouter(prefix="/api/feed", tags=["Activity"])
 
 Reader = Annotated[User, require(Permission.READ)]
 
 
-@router.get("")
-async def feed(user: Reader, session: DbSession, query: Annotated[FeedQuery, Query()]) -> FeedPage:
+@router.get("", response_model=FeedPage)
+async def feed(user: Reader, session: DbReading, query: Annotated[FeedQuery, Query()]) -> Response:
     """What happened, newest first, as the caller has and has not read it; bursts folded on request."""
-    return await (service_feed.folded if query.grouped else service_feed.page)(session, user.id, query)
+    page = await (service_feed.folded if query.grouped else service_feed.page)(session, user.id, query)
+    # A model that is returned is validated once more on its way out.
+    return Response(page.model_dump_json(), media_type="application/json")
 
 
 @router.get("/unread-count")
-async def unread_count(user: Reader, session: DbSession) -> Unread:
+async def unread_count(user: Reader, session: DbReading) -> Unread:
     """How many events the caller has not read."""
     reads = await repository_reads.state(session, user.id)
     return Unread(unread_count=reads.unread, position=reads.head)

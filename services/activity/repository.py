@@ -6,126 +6,133 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    FromClause,
-    Row,
-    Select,
-    exists,
-    false,
-    func,
-    literal,
-    or_,
-    select,
-    tuple_,
-    union_all,
-)
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from services.activity.models import ActivityEvent, FeedRead, KnownUser
-from services.activity.repository_filters import Columns, FeedFilters, conditions
+from services.activity.repository_filters import FeedFilters, Values, conditions
 from services.activity.repository_reads import ReadState
+from shared.db import AnySession, raw_connection
 from shared.pagination import COUNT_CAP
 
 Place: TypeAlias = tuple[datetime, UUID]
 """Where an event stands in the feed: (created_at, id)."""
 
+Record: TypeAlias = Any
+"""A row by the names of its columns."""
+
 # With so few events above the user's watermark, looking at all of them beats searching the feed for the unread ones.
 FEW_ABOVE_WATERMARK: Final = 5000
 
-_events: Final = ActivityEvent.__table__
+_NEWEST_FIRST: Final = "ORDER BY e.created_at DESC, e.id DESC"
+# What the actor was called when the event happened, or first became known as.
+_NAME_THEN: Final = """
+    (SELECT known.name FROM known_users AS known WHERE known.user_id = e.user_id
+     ORDER BY known.since > e.created_at, abs(extract(epoch FROM known.since - e.created_at)) LIMIT 1)
+"""
+_SHOWN: Final = (
+    "e.id, e.position, e.event_type::text AS event_type, e.signal_id, e.user_id, e.payload::text AS payload, "
+    f"e.created_at, e.summary, e.assignee_id, {_NAME_THEN} AS user_name"
+)
 
 
 async def page(
-    session: AsyncSession, filters: FeedFilters, reads: ReadState, *, unread: bool, before: Place | None, limit: int
-) -> Sequence[Row[Any]]:
+    session: AnySession, filters: FeedFilters, reads: ReadState, *, unread: bool, before: Place | None, limit: int
+) -> Sequence[Record]:
     """Events newest first, after the place ``before`` in that order; ``is_read`` is the caller's.
 
     ``user_name`` is the name that the actor had then, or the first that became known.
     """
-    unread_for = reads if unread else None
+    values = Values()
+    read = is_read(reads, values)
+    more = [f"NOT {read}"] if unread else []
+    if before is not None:
+        more.append(f"(e.created_at, e.id) < ({values.put(before[0])}, {values.put(before[1])})")
+
+    def newest(source: str, part: FeedFilters) -> str:
+        return (
+            f"SELECT * FROM {source} AS e WHERE {_all([*conditions(part, values), *more])} "  # noqa: S608 - constants
+            f"{_NEWEST_FIRST} LIMIT {limit:d}"
+        )
+
     if unread and reads.head - reads.watermark <= FEW_ABOVE_WATERMARK:
-        candidates = _newest(_above_watermark(reads), filters, before, limit, unread_for)
+        candidates = newest(_above_watermark(reads, values), filters)
     elif len(filters.event_types) > 1 and filters.signal_id is None:
         # Each type has its index in the order of the feed; a rare type among frequent ones is found at once.
-        by_type = [replace(filters, event_types=(event_type,)) for event_type in filters.event_types]
-        parts = [_newest(_events, part, before, limit, unread_for) for part in by_type]
-        candidates = union_all(*(select(part.subquery()) for part in parts)).subquery().select()
+        parts = [replace(filters, event_types=(event_type,)) for event_type in filters.event_types]
+        candidates = " UNION ALL ".join(f"({newest('activity_events', part)})" for part in parts)
     else:
-        candidates = _newest(_events, filters, before, limit, unread_for)
-    found = candidates.subquery()
-    statement = (
-        select(found, is_read(found.c, reads).label("is_read"), name_then(found.c).label("user_name"))
-        .order_by(found.c.created_at.desc(), found.c.id.desc())
-        .limit(limit)
+        candidates = newest("activity_events", filters)
+    return await _fetch(
+        session,
+        f"SELECT {_SHOWN}, {read} AS is_read FROM ({candidates}) AS e {_NEWEST_FIRST} LIMIT {limit:d}",  # noqa: S608
+        values,
     )
-    return (await session.execute(statement)).all()
 
 
 async def stored_after(
-    session: AsyncSession, position: int, up_to: int, filters: FeedFilters, reads: ReadState | None, limit: int
-) -> Sequence[Row[Any]]:
+    session: AnySession, position: int, up_to: int, filters: FeedFilters, reads: ReadState | None, limit: int
+) -> Sequence[Record]:
     """Events in the order in which they were stored, after a position and up to another.
 
     ``is_read`` is that of the user whose reads are given; without them it is false, as of an event just stored.
     """
-    read = false() if reads is None else is_read(_events.c, reads)
-    statement = (
-        select(_events, read.label("is_read"), name_then(_events.c).label("user_name"))
-        .where(_events.c.position.between(position + 1, up_to), *conditions(_events.c, filters))
-        .order_by(_events.c.position)
-        .limit(limit)
+    values = Values()
+    read = "false" if reads is None else is_read(reads, values)
+    range_ = f"e.position BETWEEN {values.put(position + 1)} AND {values.put(up_to)}"
+    return await _fetch(
+        session,
+        f"SELECT {_SHOWN}, {read} AS is_read FROM activity_events AS e "  # noqa: S608 - constants
+        f"WHERE {_all([range_, *conditions(filters, values)])} ORDER BY e.position LIMIT {limit:d}",
+        values,
     )
-    return (await session.execute(statement)).all()
 
 
-async def count(session: AsyncSession, filters: FeedFilters, reads: ReadState, *, unread: bool) -> int:
+async def by_ids(session: AnySession, event_ids: Sequence[UUID], reads: ReadState) -> dict[UUID, Record]:
+    """These events as the feed shows them."""
+    values = Values()
+    found = await _fetch(
+        session,
+        f"SELECT {_SHOWN}, {is_read(reads, values)} AS is_read FROM activity_events AS e "  # noqa: S608 - constants
+        f"WHERE e.id = ANY({values.put(event_ids)}::uuid[])",
+        values,
+    )
+    return {record["id"]: record for record in found}
+
+
+async def count(session: AnySession, filters: FeedFilters, reads: ReadState, *, unread: bool) -> int:
     """How many events there are, up to one more than the cap."""
     if filters.none:
         return min(reads.unread if unread else reads.head, COUNT_CAP + 1)
+    values = Values()
     few = unread and reads.head - reads.watermark <= FEW_ABOVE_WATERMARK
-    source = _above_watermark(reads) if few else _events
-    wanted = conditions(source.c, filters)
+    source = _above_watermark(reads, values) if few else "activity_events"
+    wanted = conditions(filters, values)
     if unread:
-        wanted.append(~is_read(source.c, reads))
-    some = select(literal(1)).select_from(source).where(*wanted).limit(COUNT_CAP + 1).subquery()
-    return (await session.execute(select(func.count()).select_from(some))).scalar_one()
+        wanted.append(f"NOT {is_read(reads, values)}")
+    some = f"SELECT FROM {source} AS e WHERE {_all(wanted)} LIMIT {COUNT_CAP + 1:d}"
+    found: int = (await _fetch(session, f"SELECT count(*) AS count FROM ({some}) AS found", values))[0]["count"]  # noqa: S608
+    return found
 
 
-def _newest(
-    source: FromClause, filters: FeedFilters, before: Place | None, limit: int, unread_for: ReadState | None
-) -> Select[Any]:
-    wanted = conditions(source.c, filters)
-    if before is not None:
-        wanted.append(tuple_(source.c.created_at, source.c.id) < tuple_(literal(before[0]), literal(before[1])))
-    if unread_for is not None:
-        wanted.append(~is_read(source.c, unread_for))
-    return select(source).where(*wanted).order_by(source.c.created_at.desc(), source.c.id.desc()).limit(limit)
+def is_read(reads: ReadState, values: Values) -> str:
+    """Whether the user has read an event ``e``."""
+    return (
+        f"(e.position <= {values.put(reads.watermark)} OR EXISTS (SELECT FROM feed_reads AS single "
+        f"WHERE single.user_id = {values.put(reads.user_id)} AND single.event_id = e.id))"
+    )
 
 
-def _above_watermark(reads: ReadState) -> FromClause:
+def _above_watermark(reads: ReadState, values: Values) -> str:
     """The events above the watermark as a table of its own.
 
     The offset is a fence: without it the planner may search the whole feed, newest first, for the few. The range has
     two ends, which the planner takes for narrow also where it does not know the values.
     """
-    range_ = _events.c.position.between(reads.watermark + 1, reads.head)
-    return select(_events).where(range_).offset(0).subquery()
+    range_ = f"position BETWEEN {values.put(reads.watermark + 1)} AND {values.put(reads.head)}"
+    return f"(SELECT * FROM activity_events WHERE {range_} OFFSET 0)"  # noqa: S608 - constants
 
 
-def is_read(columns: Columns, reads: ReadState) -> ColumnElement[bool]:
-    """Whether the user has read an event."""
-    singly = exists().where(FeedRead.user_id == reads.user_id, FeedRead.event_id == columns.id)
-    return or_(columns.position <= reads.watermark, singly)
+def _all(parts: Sequence[str]) -> str:
+    return " AND ".join(parts) or "true"
 
 
-def name_then(columns: Columns) -> ColumnElement[str | None]:
-    """What the actor was called when the event happened, or first became known as."""
-    distance = func.abs(func.extract("epoch", KnownUser.since - columns.created_at))
-    return (
-        select(KnownUser.name)
-        .where(KnownUser.user_id == columns.user_id)
-        .order_by(KnownUser.since > columns.created_at, distance)
-        .limit(1)
-        .scalar_subquery()
-    )
+async def _fetch(session: AnySession, statement: str, values: Values) -> Sequence[Record]:
+    found: Sequence[Record] = await (await raw_connection(session)).fetch(statement, *values)
+    return found

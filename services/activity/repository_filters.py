@@ -1,17 +1,14 @@
-"""Which events of the feed are meant, as values and as SQL."""
+"""Which events of the feed are meant, as values and as SQL text.
+
+Text, because building a statement anew for each page cost more than running it.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
-
 from shared.events.vocabulary import ActivityEventType
-
-Columns: TypeAlias = ReadOnlyColumnCollection[str, Any]
-"""Those of `activity_events`, or of a subquery that has the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +28,40 @@ class FeedFilters:
         return self == FeedFilters()
 
 
-def conditions(columns: Columns, filters: FeedFilters) -> list[ColumnElement[bool]]:
-    """The filters as conditions on a table, or something with the columns of a table, of events."""
-    found: list[ColumnElement[bool]] = []
+class Values(list[Any]):
+    """The values of a statement's parameters."""
+
+    def put(self, value: Any) -> str:
+        """Add a value; answers how the statement names it."""
+        self.append(value)
+        return f"${len(self)}"
+
+
+def conditions(filters: FeedFilters, values: Values) -> list[str]:
+    """The filters as conditions on ``activity_events AS e``, or on something with the same columns.
+
+    Types are few and our own: written out, also a plan that is kept knows how frequent each is.
+    """
+    found = []
     if filters.signal_id is not None:
-        found.append(columns.signal_id == filters.signal_id)
+        found.append(f"e.signal_id = {values.put(filters.signal_id)}")
     if filters.group_id is not None:
-        found.append(columns.group_id == filters.group_id)
-    if filters.event_types:
-        found.append(columns.event_type.in_(filters.event_types))
+        found.append(f"e.group_id = {values.put(filters.group_id)}")
+    return found + conditions_on_groups(filters, values, "e")
+
+
+def conditions_on_groups(filters: FeedFilters, values: Values, alias: str) -> list[str]:
+    """Those of the filters that hold for all events of a group or for none."""
+    found = []
+    if len(filters.event_types) == 1:
+        found.append(f"{alias}.event_type = '{filters.event_types[0].value}'")
+    elif filters.event_types:
+        types = ", ".join(f"'{one.value}'" for one in filters.event_types)
+        found.append(f"{alias}.event_type IN ({types})")
     if filters.user_id is not None:
-        found.append(columns.user_id == filters.user_id)
+        found.append(f"{alias}.user_id = {values.put(filters.user_id)}")
     if filters.since is not None:
-        found.append(columns.created_at >= filters.since)
+        found.append(f"{alias}.created_at >= {values.put(filters.since)}")
     if filters.until is not None:
-        found.append(columns.created_at < filters.until)
+        found.append(f"{alias}.created_at < {values.put(filters.until)}")
     return found

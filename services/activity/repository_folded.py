@@ -1,82 +1,66 @@
 """SQL of the grouped feed: pages of groups, whatever number of events they stand for."""
 
-from collections.abc import Collection, Sequence
-from typing import Any, Final
-from uuid import UUID
+from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import ColumnElement, Integer, Row, and_, case, exists, func, literal, select, tuple_
-from sqlalchemy import cast as sql_cast
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from services.activity.models import ActivityEvent, FeedGroup
-from services.activity.repository import FEW_ABOVE_WATERMARK, Place, is_read, name_then
-from services.activity.repository_filters import FeedFilters
+from services.activity.repository import FEW_ABOVE_WATERMARK, Place, Record, is_read
+from services.activity.repository_filters import FeedFilters, Values, conditions_on_groups
 from services.activity.repository_reads import ReadState
+from shared.db import AnySession, raw_connection
 from shared.pagination import COUNT_CAP
 
-_events: Final = ActivityEvent.__table__
-_groups: Final = FeedGroup.__table__
+_NEWEST_FIRST: Final = "ORDER BY g.created_at DESC, g.id DESC"
+_SHOWN: Final = (
+    "g.id, g.event_type::text AS event_type, g.created_at, g.event_count, g.first_at, g.last_at, g.last_position, "
+    "g.first_event_id, g.worst_event_id"
+)
 
 
 async def page(
-    session: AsyncSession, filters: FeedFilters, reads: ReadState, *, unread: bool, before: Place | None, limit: int
-) -> Sequence[Row[Any]]:
+    session: AnySession, filters: FeedFilters, reads: ReadState, *, unread: bool, before: Place | None, limit: int
+) -> Sequence[Record]:
     """Groups newest first by the event that opened them, with ``unread_count`` for the user."""
-    wanted = _conditions(filters, reads, unread=unread)
+    values = Values()
+    wanted = _conditions(filters, reads, values, unread=unread)
     if before is not None:
-        wanted.append(tuple_(_groups.c.created_at, _groups.c.id) < tuple_(literal(before[0]), literal(before[1])))
-    newest = (
-        select(_groups).where(*wanted).order_by(_groups.c.created_at.desc(), _groups.c.id.desc()).limit(limit)
-    ).subquery()
-    not_read = (
-        select(func.count())
-        .select_from(_events)
-        .where(_events.c.group_id == newest.c.id, _events.c.position > reads.watermark, ~is_read(_events.c, reads))
-        .correlate(newest)
-        .scalar_subquery()
-    )
+        wanted += f" AND (g.created_at, g.id) < ({values.put(before[0])}, {values.put(before[1])})"
+    watermark = values.put(reads.watermark)
     # Of groups that the watermark covers whole, which most are, no event is looked at.
-    unread_count = case((newest.c.last_position <= reads.watermark, 0), else_=not_read)
-    statement = select(newest, sql_cast(unread_count, Integer).label("unread_count")).order_by(
-        newest.c.created_at.desc(), newest.c.id.desc()
-    )
-    return (await session.execute(statement)).all()
-
-
-async def count(session: AsyncSession, filters: FeedFilters, reads: ReadState, *, unread: bool) -> int:
-    """How many groups there are, up to one more than the cap."""
-    some = select(literal(1)).select_from(_groups).where(*_conditions(filters, reads, unread=unread))
-    return (await session.execute(select(func.count()).select_from(some.limit(COUNT_CAP + 1).subquery()))).scalar_one()
-
-
-async def examples(session: AsyncSession, event_ids: Collection[UUID], reads: ReadState) -> dict[UUID, Row[Any]]:
-    """These events as the feed shows them."""
-    statement = select(
-        _events, is_read(_events.c, reads).label("is_read"), name_then(_events.c).label("user_name")
-    ).where(_events.c.id.in_(event_ids))
-    return {row.id: row for row in await session.execute(statement)}
-
-
-def _conditions(filters: FeedFilters, reads: ReadState, *, unread: bool) -> list[ColumnElement[bool]]:
-    """The filters on groups: all events of one are of one type and by one person."""
-    found: list[ColumnElement[bool]] = []
-    if filters.event_types:
-        found.append(_groups.c.event_type.in_(filters.event_types))
-    if filters.user_id is not None:
-        found.append(_groups.c.user_id == filters.user_id)
-    if filters.since is not None:
-        found.append(_groups.c.created_at >= filters.since)
-    if filters.until is not None:
-        found.append(_groups.c.created_at < filters.until)
-    if unread:
-        found.append(_has_unread(reads))
+    statement = f"""
+        SELECT {_SHOWN}, CASE WHEN g.last_position <= {watermark} THEN 0 ELSE (
+            SELECT count(*) FROM activity_events AS e
+            WHERE e.group_id = g.id AND e.position > {watermark} AND NOT {is_read(reads, values)}
+        ) END AS unread_count
+        FROM (SELECT * FROM feed_groups AS g WHERE {wanted} {_NEWEST_FIRST} LIMIT {limit:d}) AS g {_NEWEST_FIRST}
+    """  # noqa: S608 - constants
+    found: Sequence[Record] = await (await raw_connection(session)).fetch(statement, *values)
     return found
 
 
-def _has_unread(reads: ReadState) -> ColumnElement[bool]:
-    above = and_(_events.c.position > reads.watermark, ~is_read(_events.c, reads))
+async def count(session: AnySession, filters: FeedFilters, reads: ReadState, *, unread: bool) -> int:
+    """How many groups there are, up to one more than the cap."""
+    values = Values()
+    wanted = _conditions(filters, reads, values, unread=unread)
+    some = f"SELECT FROM feed_groups AS g WHERE {wanted} LIMIT {COUNT_CAP + 1:d}"
+    connection = await raw_connection(session)
+    found: int = await connection.fetchval(f"SELECT count(*) FROM ({some}) AS found", *values)  # noqa: S608
+    return found
+
+
+def _conditions(filters: FeedFilters, reads: ReadState, values: Values, *, unread: bool) -> str:
+    """The filters on groups: all events of one are of one type and by one person."""
+    found = conditions_on_groups(filters, values, "g")
+    if unread:
+        found.append(_has_unread(reads, values))
+    return " AND ".join(found) or "true"
+
+
+def _has_unread(reads: ReadState, values: Values) -> str:
+    watermark = values.put(reads.watermark)
+    above = f"e.position > {watermark} AND NOT {is_read(reads, values)}"
     if reads.head - reads.watermark <= FEW_ABOVE_WATERMARK:
         # Looking at the few events above the watermark beats searching all groups for theirs.
-        return _groups.c.id.in_(select(_events.c.group_id).where(above, _events.c.position <= reads.head))
-    own = exists().where(_events.c.group_id == _groups.c.id, above).correlate(_groups)
-    return and_(_groups.c.last_position > reads.watermark, own)
+        few = f"SELECT e.group_id FROM activity_events AS e WHERE {above} AND e.position <= {values.put(reads.head)}"  # noqa: S608
+        return f"g.id IN ({few})"
+    own = f"SELECT FROM activity_events AS e WHERE e.group_id = g.id AND {above}"
+    return f"g.last_position > {watermark} AND EXISTS ({own})"

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CursorResult, exists, literal, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import CursorResult, exists, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.activity.models import ActivityEvent, FeedRead
-from services.activity.repository_filters import FeedFilters, conditions
-
-_events: Final = ActivityEvent.__table__
+from services.activity.models import ActivityEvent
+from services.activity.repository_filters import FeedFilters, Values, conditions
+from shared.db import AnySession, raw_connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +24,19 @@ class ReadState:
 
 
 # One statement, one snapshot: the three numbers belong together.
-_STATE = text(
-    """
+_STATE: Final = """
     SELECT head.feed_position AS head, mark.position AS watermark,
            head.feed_position - mark.position - (
                SELECT count(*) FROM feed_reads
-               WHERE user_id = :user_id AND feed_reads.position > mark.position
+               WHERE user_id = $1 AND feed_reads.position > mark.position
                  AND feed_reads.position <= head.feed_position
            ) AS unread
     FROM audit_head AS head
     CROSS JOIN LATERAL (
-        SELECT coalesce(max(position), 0) AS position FROM feed_read_watermarks WHERE user_id = :user_id
+        SELECT coalesce(max(position), 0) AS position FROM feed_read_watermarks WHERE user_id = $1
     ) AS mark
-    """
-)
-_HEAD = text("SELECT feed_position FROM audit_head")
+"""
+_HEAD: Final = "SELECT feed_position FROM audit_head"
 _RAISE_WATERMARK = text(
     """
     INSERT INTO feed_read_watermarks AS mark (user_id, position) VALUES (:user_id, :position)
@@ -88,15 +84,15 @@ _LAST_READ = text("SELECT coalesce(max(position), 0) FROM feed_reads WHERE user_
 _MOVE_SWEEP = text("UPDATE feed_read_sweep SET position = :position")
 
 
-async def state(session: AsyncSession, user_id: UUID) -> ReadState:
+async def state(session: AnySession, user_id: UUID) -> ReadState:
     """How far the user has read."""
-    row = (await session.execute(_STATE, {"user_id": user_id})).one()
-    return ReadState(user_id, row.head, row.watermark, row.unread)
+    row = await (await raw_connection(session)).fetchrow(_STATE, user_id)
+    return ReadState(user_id, row["head"], row["watermark"], row["unread"])
 
 
-async def head(session: AsyncSession) -> int:
+async def head(session: AnySession) -> int:
     """The position of the feed's last event, 0 for an empty feed."""
-    position: int = (await session.execute(_HEAD)).scalar_one()
+    position: int = await (await raw_connection(session)).fetchval(_HEAD)
     return position
 
 
@@ -113,12 +109,16 @@ async def is_in_feed(session: AsyncSession, event_id: UUID) -> bool:
 
 async def mark_ids(session: AsyncSession, reads: ReadState, event_ids: Sequence[UUID]) -> int:
     """Note that the user has read these events; answers for how many that is new."""
-    above = [ActivityEvent.id.in_(event_ids), ActivityEvent.position > reads.watermark]
-    marked = await _note(session, reads, above, flagged=True)
+    values = Values()
+    marked = await _note(session, reads, values, [f"e.id = ANY({values.put(event_ids)}::uuid[])"], flagged=True)
     # Locked in one order, so that two users who read the same events do not wait for each other in a circle.
     unread = (
         select(ActivityEvent.id)
-        .where(*above, ActivityEvent.read.is_(False))
+        .where(
+            ActivityEvent.id.in_(event_ids),
+            ActivityEvent.position > reads.watermark,
+            ActivityEvent.read.is_(False),
+        )
         .order_by(ActivityEvent.position)
         .with_for_update()
     )
@@ -131,15 +131,22 @@ async def mark_matching(session: AsyncSession, reads: ReadState, filters: FeedFi
 
     It may be very many: `flag` lets `activity_events.read` follow.
     """
-    wanted = [*conditions(_events.c, filters), ActivityEvent.position.between(reads.watermark + 1, up_to)]
-    return await _note(session, reads, wanted, flagged=False)
+    values = Values()
+    wanted = [*conditions(filters, values), f"e.position <= {values.put(up_to)}"]
+    return await _note(session, reads, values, wanted, flagged=False)
 
 
-async def _note(session: AsyncSession, reads: ReadState, wanted: list[ColumnElement[bool]], *, flagged: bool) -> int:
-    rows = select(literal(reads.user_id), ActivityEvent.id, ActivityEvent.position, literal(flagged)).where(*wanted)
-    columns = ["user_id", "event_id", "position", "flagged"]
-    statement = insert(FeedRead).from_select(columns, rows).on_conflict_do_nothing()
-    return cast("CursorResult[Any]", await session.execute(statement)).rowcount
+async def _note(
+    session: AsyncSession, reads: ReadState, values: Values, wanted: Sequence[str], *, flagged: bool
+) -> int:
+    statement = f"""
+        INSERT INTO feed_reads (user_id, event_id, position, flagged)
+        SELECT {values.put(reads.user_id)}::uuid, e.id, e.position, {flagged} FROM activity_events AS e
+        WHERE e.position > {values.put(reads.watermark)} AND {" AND ".join(wanted)}
+        ON CONFLICT DO NOTHING
+    """  # noqa: S608 - constants
+    done: str = await (await raw_connection(session)).execute(statement, *values)
+    return int(done.rpartition(" ")[2])
 
 
 async def advance(session: AsyncSession, reads: ReadState) -> None:

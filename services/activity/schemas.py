@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any, Final, Self
 from uuid import UUID
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
-from sqlalchemy import Row
 
+from services.activity.repository import Record
 from services.activity.repository_filters import FeedFilters
 from shared.events.vocabulary import ActivityEventType
 from shared.moments import Moment
@@ -118,20 +119,22 @@ class FeedEvent(BaseModel):
     group: FeedGroup | None = Field(None, description="What the entry stands for; null for a single event.")
 
     @classmethod
-    def of(cls, row: Row[Any]) -> Self:
+    def of(cls, row: Record) -> Self:
         """From a row of the repository's."""
-        signal = SignalLabel.of(row.payload)
+        payload = msgspec.json.decode(row["payload"])
+        signal = SignalLabel.of(payload)
+        event_type = ActivityEventType(row["event_type"])
         return cls(
-            id=row.id,
-            position=row.position,
-            event_type=row.event_type,
-            signal_id=row.signal_id,
-            user=None if row.user_id is None else Actor(id=row.user_id, name=row.user_name),
+            id=row["id"],
+            position=row["position"],
+            event_type=event_type,
+            signal_id=row["signal_id"],
+            user=None if row["user_id"] is None else Actor(id=row["user_id"], name=row["user_name"]),
             signal=signal,
-            summary=row.summary or sentence(row.event_type, row.user_name, signal),
-            payload=row.payload,
-            created_at=row.created_at,
-            read=row.is_read,
+            summary=row["summary"] or sentence(event_type, row["user_name"], signal),
+            payload=payload,
+            created_at=row["created_at"],
+            read=row["is_read"],
         )
 
 

@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.activity import repository_audit_pages, repository_folded, repository_reads
+from services.activity import repository as feed_repository
+from services.activity import repository_audit_pages, repository_reads
 from services.activity import repository_digest as repository
+from services.activity.repository import Record
 from services.activity.repository_digest import Found, Window
 from services.activity.schemas import Actor, FeedEvent, SignalLabel
 from services.activity.schemas_digest import Digest, Overdue, OverdueSection, Section
@@ -45,9 +46,8 @@ async def digest(session: AsyncSession, user_id: UUID, role: UserRole, since: da
         found["technical_errors"] = await repository.of_type(session, ActivityEventType.TECHNICAL_ERROR, window, _SHOWN)
         _, missing = await repository_audit_pages.count_missing(session)
     reads = await repository_reads.state(session, user_id)
-    events = await repository_folded.examples(
-        session, {one for part in found.values() for one in part.event_ids}, reads
-    )
+    wanted = {one for part in found.values() for one in part.event_ids}
+    events = await feed_repository.by_ids(session, list(wanted), reads)
     late = await repository.overdue(session, user_id, role.value if role in _LEADERSHIP else None, now, _SHOWN)
     overdue = _overdue(late, user_id, now)
     sections = {name: _section(part, events) for name, part in found.items()}
@@ -63,7 +63,7 @@ async def digest(session: AsyncSession, user_id: UUID, role: UserRole, since: da
     )
 
 
-def _section(found: Found, events: dict[UUID, Row[Any]]) -> Section:
+def _section(found: Found, events: dict[UUID, Record]) -> Section:
     return Section(
         count=min(found.total, COUNT_CAP),
         count_is_capped=found.total > COUNT_CAP,

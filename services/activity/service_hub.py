@@ -22,7 +22,7 @@ from services.activity import repository, repository_reads
 from services.activity.repository_filters import FeedFilters
 from services.activity.schemas import FeedEvent
 from services.activity.settings import ActivitySettings
-from shared.db import SessionMaker
+from shared.db import Reading
 from shared.errors import TooManyRequestsError, UnavailableError
 from shared.telemetry import logger
 
@@ -103,12 +103,11 @@ class Hub:
     async def run(self, app: FastAPI) -> None:
         """Pass on what is stored until cancelled; while the database is away, readers wait."""
         settings: ActivitySettings = app.state.settings
-        session_maker: SessionMaker = app.state.session_maker
         end = asyncio.create_task(self._end_with(app.state.stopping))
         try:
             while True:
                 try:
-                    await self._listen(settings, session_maker)
+                    await self._listen(settings)
                 except Exception as error:  # noqa: BLE001 - whatever it is, readers wait for the next attempt
                     logger.warning("the feed's stream is interrupted, trying again", error=repr(error))
                     await asyncio.sleep(_POLL_SECONDS)
@@ -123,31 +122,36 @@ class Hub:
             for reader in readers:
                 reader.close()
 
-    async def _listen(self, settings: ActivitySettings, session_maker: SessionMaker) -> None:
+    async def _listen(self, settings: ActivitySettings) -> None:
+        # It reads what it hears of on the same connection: nothing is waited for, neither a pool nor a transaction.
         connection = await asyncpg.connect(
             str(settings.database_url),
             timeout=5,
-            server_settings={"search_path": "activity", "application_name": "compass-activity-stream"},
+            command_timeout=settings.statement_timeout_seconds,
+            server_settings={
+                "search_path": "activity",
+                "application_name": "compass-activity-stream",
+                "timezone": "UTC",
+            },
         )
+        reading = Reading(connection)
         try:
             await connection.add_listener(CHANNEL, lambda *_: self._news.set())
             if not self._ready.is_set():
-                async with session_maker() as session:
-                    self.position = await repository_reads.head(session)
+                self.position = await repository_reads.head(reading)
                 self._ready.set()
             while not connection.is_closed():
                 self._news.clear()
-                await self._pass_on(session_maker)
+                await self._pass_on(reading)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._news.wait(), _POLL_SECONDS)
         finally:
             connection.terminate()
 
-    async def _pass_on(self, session_maker: SessionMaker) -> None:
+    async def _pass_on(self, reading: Reading) -> None:
         while True:
-            async with session_maker() as session:
-                up_to = self.position + PAGE
-                rows = await repository.stored_after(session, self.position, up_to, FeedFilters(), None, PAGE)
+            up_to = self.position + PAGE
+            rows = await repository.stored_after(reading, self.position, up_to, FeedFilters(), None, PAGE)
             for row in rows:
                 self._offer(FeedEvent.of(row))
             if len(rows) < PAGE:
