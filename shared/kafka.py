@@ -77,16 +77,22 @@ class BatchProcessor:
             self.busy = False
 
     async def _process(self, messages: Sequence[Message]) -> None:
+        error = await self._try(messages, self._subscription.handle, _ATTEMPTS_BEFORE_SPLIT)
+        if error is not None:
+            await self._split(messages, error)
+
+    async def _try(
+        self, messages: Sequence[Message], handle: BatchHandler, attempts: int | None = None
+    ) -> Exception | None:
+        """Try until it is stored; what may pass for ever, any other failure so often, which is then answered."""
         pause, unexplained = _FIRST_PAUSE_SECONDS, 0
         while True:
             try:
-                await self._transaction(messages)
+                await self._transaction(messages, handle)
             except Exception as error:  # noqa: BLE001 - every failure is told apart here
-                if not is_transient(error):
-                    unexplained += 1
-                    if unexplained >= _ATTEMPTS_BEFORE_SPLIT:
-                        await self._split(messages, error)
-                        return
+                unexplained += not is_transient(error)
+                if unexplained == attempts:
+                    return error
                 CONSUMER_RETRIES.labels(self._subscription.group).inc()
                 logger.warning(
                     "batch failed, trying again",
@@ -98,16 +104,16 @@ class BatchProcessor:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
             else:
-                return
+                return None
 
-    async def _transaction(self, messages: Sequence[Message]) -> None:
+    async def _transaction(self, messages: Sequence[Message], handle: BatchHandler) -> None:
         group = self._subscription.group
         async with self._session_maker() as session, session.begin():
             fresh = await inbox.receive(session, group, messages)
             meant = [message for message in fresh if dead_letters.concerns(message, group)]
             if meant:
                 set_cause(Cause(f"{meant[0].topic}/{meant[0].partition}/{meant[0].offset}"))
-                rejections = await self._subscription.handle(session, meant)
+                rejections = await handle(session, meant)
                 await dead_letters.reject(session, self._service, group, rejections)
         CONSUMED.labels(group, self._subscription.topic.name).inc(len(fresh))
         if len(fresh) < len(messages):
@@ -122,14 +128,12 @@ class BatchProcessor:
             return
         logger.error("message cannot be processed", consumer_group=self._subscription.group, exc_info=error)
         reason = RejectedMessageError("processing_failed", f"Processing it failed: {type(error).__name__}: {error}")
-        await self._dead_letter(messages[0], reason)
 
-    async def _dead_letter(self, message: Message, reason: RejectedMessageError) -> None:
-        async def store_only(session: AsyncSession, fresh: Sequence[Message]) -> Sequence[Rejection]:  # noqa: ARG001
+        async def reject(_: AsyncSession, fresh: Sequence[Message]) -> Sequence[Rejection]:
             return [Rejection(new, reason) for new in fresh]
 
-        subscription = Subscription(self._subscription.topic, self._subscription.group, store_only)
-        await BatchProcessor(self._service, subscription, self._session_maker)._process([message])  # noqa: SLF001
+        # A dead letter that cannot be stored holds up its partition: without it the message would be lost.
+        await self._try(messages, reject)
 
 
 def create_broker(settings: ServiceSettings, subscription: Subscription, process: BatchProcessor) -> KafkaBroker:

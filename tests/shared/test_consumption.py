@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from traceback import walk_stack
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from deploy.local.kafka import EmbeddedKafka
 from deploy.topics import apply
+from shared import dead_letters
 from shared.db import SessionMaker
 from shared.dead_letters import Rejection
 from shared.events import envelope
@@ -117,6 +119,33 @@ async def test_a_message_that_breaks_the_batch_does_not_keep_the_others(
     assert await effects(query) == [str(number) for number in range(20) if number != 13]
     (letter,) = await query("SELECT code, detail FROM dead_letters")
     assert letter.code == "processing_failed"
+
+
+async def test_a_dead_letter_that_cannot_be_stored_is_tried_until_it_can(
+    session_maker: SessionMaker, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depths, pauses, store_letter = [], [], dead_letters.reject
+
+    async def fail_first(session: AsyncSession, service: str, group: str, rejections: Sequence[Rejection]) -> None:
+        if rejections and len(depths) < 12:
+            depths.append(sum(1 for _ in walk_stack(None)))
+            raise ValueError("no reason that passes")
+        await store_letter(session, service, group, rejections)
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("shared.kafka.dead_letters.reject", fail_first)
+    monkeypatch.setattr("shared.kafka.asyncio.sleep", pause)
+    batch = [message(ENGINE_SIGNALS, value, offset=offset) for offset, value in enumerate((b"a", b"poison", b"b"))]
+    await processor(session_maker)(batch)
+    assert await effects(query) == ["a", "b"]
+    (letter,) = await query("SELECT code FROM dead_letters")
+    assert letter.code == "processing_failed"
+    # Each try starts from the same place, however many there were; what did not pass at once is asked less and less.
+    assert len(set(depths)) == 1
+    assert len(depths) == 12
+    assert pauses[-12:] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, *[5.0] * 6]
 
 
 async def test_rejecting_a_rejection_is_not_told_again(session_maker: SessionMaker, query: Query) -> None:
