@@ -67,14 +67,15 @@ def _reports(name: str, small: Timed, large: Timed) -> list[Report]:
 async def fill(admin_url: str, size: int) -> None:
     """A feed of so many events, one a second, in the order of time; and what users have read of it."""
     connection = await asyncpg.connect(admin_url, server_settings={"search_path": "activity"}, command_timeout=3600)
-    await connection.execute("TRUNCATE activity_events, feed_groups, feed_reads, feed_read_watermarks")
-    await connection.execute(_EVENTS.format(size=size, signals=_SIGNALS))
-    await connection.execute(_HEAD)
-    await connection.execute(_READS.format(user=_USER))
+    # First, since the service looks for new keys once a second.
     await connection.execute(
         "INSERT INTO verification_keys (kid, public_jwk) VALUES ('test-key', $1) ON CONFLICT DO NOTHING",
         json.dumps(SIGNING_KEY.as_dict(private=False)),
     )
+    await connection.execute("TRUNCATE activity_events, feed_groups, feed_reads, feed_read_watermarks")
+    await connection.execute(_EVENTS.format(size=size, signals=_SIGNALS))
+    await connection.execute(_HEAD)
+    await connection.execute(_READS.format(user=_USER))
     for table in ("activity_events", "feed_groups", "feed_reads"):
         await connection.execute(f"VACUUM ANALYZE {table}")
     await connection.close()
