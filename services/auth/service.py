@@ -61,9 +61,10 @@ async def login(
         ForbiddenError: ``password_change_required`` with an initial password and no new one.
         InvalidError: for a new password that is refused.
     """
-    async with readers() as reader:
+    unknown = Place(attempt.email, attempt.address)
+    async with tools.looks.turn(unknown.visitor), readers() as reader:
         # First, so that an attempt that has to wait costs no more than this.
-        await service_throttling.admit(reader, Place(attempt.email, attempt.address))
+        await service_throttling.admit(reader, unknown)
         found = await repository.find_by_email(reader, attempt.email)
         place = await service_throttling.place(reader, attempt.email, attempt.address, found.id if found else _NOBODY)
     hashed = found.hashed_password if found else None

@@ -86,6 +86,11 @@ class Place:
         email = self.email.lower()
         return Caller(f"{email}\n{self.network}" if self.is_known else email, self.is_known)
 
+    @property
+    def visitor(self) -> Caller:
+        """Who waits to be looked up, when no more is known than the address."""
+        return Caller(self.network, is_known=False)
+
     def key(self, scope: str) -> tuple[str, bytes]:
         """Under what the failures of a scope are counted."""
         parts = {

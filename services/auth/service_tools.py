@@ -2,24 +2,32 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from fastapi import Depends, Request
 
 from services.auth.keys import KeyRing
 from services.auth.passwords import Passwords
 from services.auth.settings import AuthSettings
+from services.auth.turns import Turns
 from shared.auth import LEEWAY_SECONDS
 from shared.db import SessionMaker
+
+_LOOKS_WAITING: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Settings, keys and the password threads."""
+    """Settings, keys and the password threads.
+
+    ``looks`` is who may ask the database about a login that they try: half of the connections at once, so that however
+    many try, everybody who has a session finds one.
+    """
 
     settings: AuthSettings
     keys: KeyRing
     passwords: Passwords
+    looks: Turns
 
     @classmethod
     def make(cls, settings: AuthSettings) -> Self:
@@ -28,6 +36,7 @@ class Tools:
             settings=settings,
             keys=KeyRing(*settings.key_encryption_keys),
             passwords=Passwords(settings.bcrypt_cost, settings.password_workers, settings.password_queue),
+            looks=Turns(settings.database_pool_size // 2, _LOOKS_WAITING),
         )
 
     @property

@@ -14,6 +14,7 @@ from services.auth import service_throttling
 from services.auth.service_throttling import ATTACKED_FROM, Place
 from shared.errors import TooManyRequestsError
 from tests.auth.conftest import bearer, caller, login
+from tests.support.eventually import eventually
 
 OWNERS, FRESH = {"x-client-address": "192.0.2.1"}, {"x-client-address": "192.0.2.2"}
 
@@ -73,6 +74,21 @@ async def test_a_burst_from_one_address_is_stopped(live: FastAPI, client: httpx.
     again = await login(client, headers=FRESH)
     assert (again.status_code, again.json()["code"]) == (429, "login_throttled")
     assert (await login(client, headers=OWNERS)).status_code == 200
+
+
+async def test_however_many_try_a_session_finds_a_connection(live: FastAPI, client: httpx.AsyncClient) -> None:
+    """Each attempt asks the database first: all of them together must not keep everybody else from it."""
+    headers = await administrator(client)
+    async with live.state.session_maker() as slow, slow.begin():
+        await slow.execute(text("LOCK TABLE login_throttles IN ACCESS EXCLUSIVE MODE"))
+        attempts = asyncio.create_task(attack(client, 60))
+        async with live.state.session_maker() as session:
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'login_throttles'::regclass"
+            await eventually(lambda: session.scalar(text(waiting)))
+        answers = await asyncio.gather(*(client.get("/api/auth/me", headers=headers) for _ in range(10)))
+        assert [answer.status_code for answer in answers] == [200] * 10
+        assert not attempts.done()
+    assert set(await attempts) <= {401, 429}
 
 
 async def test_of_attempts_that_were_admitted_together_no_more_are_checked(

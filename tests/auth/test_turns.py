@@ -74,6 +74,18 @@ async def test_a_turn_given_to_one_who_goes_away_is_passed_on() -> None:
     assert (turns._free, turns._present.total()) == (1, 0)
 
 
+async def test_nobody_waits_without_end() -> None:
+    turns = Turns(1, 10, longest_wait_seconds=0.01)
+    await turns.take(stranger(0))
+    with pytest.raises(TooManyRequestsError) as refused:
+        await asyncio.wait_for(turns.take(stranger(1)), 5)
+    assert refused.value.headers["retry-after"] == "2"
+    turns.done(stranger(0))
+    async with turns.turn(stranger(1)):
+        assert turns._free == 0
+    assert (turns._free, turns._present.total()) == (1, 0)
+
+
 async def test_an_attack_on_one_account_leaves_room_for_the_others() -> None:
     turns = Turns(1, 20)
     attempts = [asyncio.create_task(turns.take(ATTACKED)) for _ in range(200)]

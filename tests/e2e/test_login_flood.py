@@ -65,10 +65,13 @@ async def flood(stack: LocalStack) -> AsyncIterator[Counter[int]]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("owners_address", ["127.0.0.1", "127.0.2.1"], ids=["known address", "fresh address"])
 async def test_the_owner_gets_in_and_the_others_go_on(stack: LocalStack, owners_address: str) -> None:
+    """Bounded by what it takes until every attacker's address has to wait: some forty checks of a password."""
     viewer, before = api(stack, "viewer"), api(stack, "nursing")
     await viewer.login()
+    # Which makes its address a known one; the session goes on, too.
     await before.login()
     others: Counter[int] = Counter()
+    owners: Counter[int] = Counter()
     async with flood(stack) as statuses, caller(stack, owners_address) as owner:
 
         async def under_attack() -> int:
@@ -79,11 +82,13 @@ async def test_the_owner_gets_in_and_the_others_go_on(stack: LocalStack, owners_
 
         async def log_in() -> int:
             for path in ("/api/signals?limit=1", "/api/feed?limit=1", "/api/auth/me"):
-                others[(await viewer.client.get(path)).status_code] += 1
+                for session in (viewer, before):
+                    others[(await session.client.get(path)).status_code] += 1
             answer = await owner.post("/api/auth/login", json={"email": OWNER, "password": PASSWORD})
+            owners[answer.status_code] += 1
             return answer.status_code
 
         assert await eventually(log_in, lambda status: status == 200, seconds=150, every=0.5) == 200
     assert set(others) == {200}
-    # None gets in; on a machine that falls behind some are told that the service is away, which is true of them.
-    assert set(statuses) <= {401, 429, 503}
+    assert set(owners) <= {200, 429}
+    assert set(statuses) <= {401, 429}
