@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from services.activity import repository_audit_pages as repository
@@ -18,7 +18,7 @@ from services.activity.schemas_audit import (
     GapsQuery,
 )
 from shared.auth import Permission, User, require
-from shared.db import DbSession
+from shared.db import DbReading, DbSession
 from shared.pagination import decode_cursor, encode_cursor
 
 router = APIRouter(prefix="/api/audit", tags=["Activity"])
@@ -28,17 +28,19 @@ Auditor = Annotated[User, require(Permission.READ_AUDIT)]
 _MEDIA_TYPES: Final = {ExportFormat.CSV: "text/csv; charset=utf-8", ExportFormat.NDJSON: "application/x-ndjson"}
 
 
-@router.get("")
-async def audit(_: Auditor, session: DbSession, query: Annotated[AuditPageQuery, Query()]) -> AuditPage:
+@router.get("", response_model=AuditPage)
+async def audit(_: Auditor, session: DbReading, query: Annotated[AuditPageQuery, Query()]) -> Response:
     """Every event of every service, the last recorded first."""
     before = None if query.cursor is None else decode_cursor(query.cursor, tuple[repository.Position])[0]
     rows = await repository.page(session, query.chosen(), before, query.limit + 1)
     shown, has_more = rows[: query.limit], len(rows) > query.limit
-    return AuditPage(
+    page = AuditPage(
         entries=[AuditEntry.of(row) for row in shown],
-        cursor=encode_cursor(shown[-1].position) if has_more else None,
+        cursor=encode_cursor(shown[-1]["position"]) if has_more else None,
         has_more=has_more,
     )
+    # A model that is returned is validated once more on its way out.
+    return Response(page.model_dump_json(), media_type="application/json")
 
 
 @router.get(

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.activity.repository_audit_pages import AuditFilters
+from services.activity.repository_audit_pages import AuditFilters, conditions
 from shared.db import SessionMaker, raw_connection
 
 _PIECE: Final = 5000
@@ -79,7 +79,7 @@ async def write(session_maker: SessionMaker, filters: AuditFilters, form: dict[s
 
 async def _pieces(session_maker: SessionMaker, filters: AuditFilters) -> AsyncIterator[tuple[str, Sequence[Any]]]:
     """The condition of each piece, its order included, and the values in it."""
-    wanted, values = _conditions(filters)
+    wanted, values = conditions(filters)
     after, last = f"position > ${len(values) + 1}", f"position <= ${len(values) + 2}"
     where = " AND ".join([*wanted, after, last])
     piece = f"SELECT position FROM audit_log WHERE {where} ORDER BY position LIMIT {_PIECE}"  # noqa: S608 - conditions
@@ -95,16 +95,3 @@ async def _pieces(session_maker: SessionMaker, filters: AuditFilters) -> AsyncIt
             return
         yield f"{where} ORDER BY position", [*values, done, piece_end]
         done = piece_end
-
-
-def _conditions(filters: AuditFilters) -> tuple[list[str], list[Any]]:
-    given = [
-        ("subject = ${}", filters.subject),
-        ("type = ANY(${}::text[])", list(filters.types) or None),
-        ("actor_id = ${}", filters.actor_id),
-        ("source = ${}", filters.source),
-        ("time >= ${}", filters.since),
-        ("time < ${}", filters.until),
-    ]
-    chosen = [(condition, value) for condition, value in given if value is not None]
-    return [condition.format(place) for place, (condition, _) in enumerate(chosen, 1)], [value for _, value in chosen]

@@ -5,9 +5,9 @@ from enum import StrEnum
 from typing import Annotated, Any, Self
 from uuid import UUID
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from services.activity.models import AuditEntry as AuditRow
 from services.activity.models import SequenceGap
 from services.activity.repository_audit_pages import AuditFilters
 from shared.moments import Moment
@@ -83,22 +83,10 @@ class AuditEntry(BaseModel):
     envelope: Any = Field(description="The whole event.")
 
     @classmethod
-    def of(cls, row: AuditRow) -> Self:
-        """From a row of the audit log."""
-        return cls(
-            position=row.position,
-            recorded_at=row.recorded_at,
-            event_id=row.event_id,
-            source=row.source,
-            subject=row.subject,
-            sequence=row.sequence,
-            type=row.type,
-            time=row.time,
-            actor_id=row.actor_id,
-            feed_type=row.feed_type,
-            hash=row.hash.hex(),
-            envelope=row.envelope,
-        )
+    def of(cls, row: Any) -> Self:
+        """From a row of the audit log by the names of its columns."""
+        whole = {"hash": row["hash"].hex(), "envelope": msgspec.json.decode(row["envelope"])}
+        return cls(**{**row, **whole})
 
 
 class AuditPage(BaseModel):
