@@ -129,10 +129,12 @@ async def _statements(servers: Servers, query: str) -> list[tuple[str, tuple[Any
     connection = await asyncpg.connect(
         servers.postgres.service_url("activity"), server_settings={"search_path": "activity"}
     )
+    # Once before: asyncpg looks up types that it does not know yet.
+    await _page(Reading(connection), query)
     with connection.query_logger(lambda ran: found.append((ran.query, tuple(ran.args)))):
         await _page(Reading(connection), query)
     await connection.close()
-    return [one for one in found if "pg_catalog" not in one[0]]
+    return found
 
 
 async def _page(session: Reading, query: str) -> None:
