@@ -25,19 +25,19 @@ class FieldProblem(BaseModel):
     """What is wrong with one part of the request."""
 
     pointer: str = Field(description="JSON pointer into the request: `/body/status`, `/query/limit`.")
-    detail: str
+    detail: str = Field(description="What is wrong with it, in a sentence.")
 
 
 class Problem(BaseModel):
     """Problem details (RFC 9457)."""
 
     type: str = Field(description="`urn:quality-compass:problem:<code>`")
-    title: str
-    status: int
-    detail: str
+    title: str = Field(description="The status in words.")
+    status: int = Field(description="The answer's status once more.")
+    detail: str = Field(description="What is wrong, in a sentence that can be shown.")
     code: str = Field(description="A stable word to act on.")
-    request_id: str | None = None
-    errors: list[FieldProblem] | None = None
+    request_id: str | None = Field(None, description="Finds the request in the logs.")
+    errors: list[FieldProblem] | None = Field(None, description="Each part of the request that is wrong.")
 
 
 class ProblemError(Exception):

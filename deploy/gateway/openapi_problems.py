@@ -25,6 +25,26 @@ _REFUSED: Final = (
     "What the gateway refuses by itself: 400 malformed, 408 too slow, 413 too large, 431 headers too large."
 )
 
+_EXAMPLES: Final = {
+    HTTPStatus.UNAUTHORIZED: ("expired_token", "The access token has expired."),
+    HTTPStatus.FORBIDDEN: ("forbidden", "The role viewer does not have the permission edit."),
+    HTTPStatus.NOT_FOUND: ("not_found", "There is no signal with this id."),
+    HTTPStatus.CONFLICT: ("conflict", "The present state does not allow it."),
+    HTTPStatus.PRECONDITION_FAILED: (
+        "stale_version",
+        "It has changed since the version that If-Match names. Read it again.",
+    ),
+    HTTPStatus.UNPROCESSABLE_ENTITY: ("invalid", "The request is not valid."),
+    HTTPStatus.TOO_MANY_REQUESTS: ("too_many_requests", "Too many requests. Slow down."),
+    HTTPStatus.SERVICE_UNAVAILABLE: (
+        "unavailable",
+        "The service cannot reach something that it needs. Try again shortly.",
+    ),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("request_too_large", "The request is too large."),
+}
+"""Code and detail of one such failure."""
+_WRONG_PART: Final = {"pointer": "/query/limit", "detail": "Input should be less than or equal to 100"}
+
 _RETRIED: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _GIVEN_TO_ALL: Final = frozenset[Permission].intersection(*PERMISSIONS.values())
 
@@ -33,8 +53,25 @@ def _name(status: HTTPStatus) -> str:
     return re.sub(r"\W", "", status.phrase.title())
 
 
+def _example(status: HTTPStatus) -> dict[str, Any]:
+    code, detail = _EXAMPLES[status]
+    return {
+        "type": f"urn:quality-compass:problem:{code}",
+        "title": status.phrase,
+        "status": int(status),
+        "detail": detail,
+        "code": code,
+        "request_id": "0af7651916cd43dd8448eb211c80319c",
+        "errors": [_WRONG_PART] if status is HTTPStatus.UNPROCESSABLE_ENTITY else None,
+    }
+
+
+def _content(status: HTTPStatus) -> dict[str, Any]:
+    return {CONTENT_TYPE: {**_PROBLEM[CONTENT_TYPE], "example": _example(status)}}
+
+
 def _response(status: HTTPStatus, description: str) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": description, "content": _PROBLEM}
+    response: dict[str, Any] = {"description": description, "content": _content(status)}
     if status in _RETRIED:
         response["headers"] = _RETRY_AFTER
     return response
@@ -42,7 +79,7 @@ def _response(status: HTTPStatus, description: str) -> dict[str, Any]:
 
 RESPONSES: Final[dict[str, Any]] = {
     **{_name(status): _response(status, text) for status, text in _DESCRIPTIONS.items()},
-    "Refused": {"description": _REFUSED, "content": _PROBLEM},
+    "Refused": {"description": _REFUSED, "content": _content(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)},
 }
 """For `components/responses`."""
 
@@ -52,7 +89,8 @@ def add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
     responses: dict[str, Any] = operation["responses"]
     own = {code: response for code, response in responses.items() if code[0] in "45"}
     for code in own:
-        responses[code] = _response(HTTPStatus(int(code)), own[code]["description"])
+        # An example would name another reason than these words.
+        responses[code] = _response(HTTPStatus(int(code)), own[code]["description"]) | {"content": _PROBLEM}
     for status in _possible(path, method, operation):
         if str(int(status)) not in own:
             responses[str(int(status))] = {"$ref": f"#/components/responses/{_name(status)}"}

@@ -2,12 +2,11 @@
 
 from http import HTTPStatus
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
 from services.signals import repository, service, service_edits
-from services.signals.schemas import SignalDetail, SignalEdit, SignalPage, SignalQuery
+from services.signals.schemas import ETAG, SignalDetail, SignalEdit, SignalId, SignalPage, SignalQuery
 from shared.auth import Permission, User, require
 from shared.db import DbReading, DbSession
 from shared.errors import NotFoundError
@@ -33,8 +32,8 @@ async def list_signals(user: Reader, query: Annotated[SignalQuery, Query()], ses
     return Response(await service.list_page(session, query, user.id), media_type=_JSON)
 
 
-@router.get("/signals/{signal_id}", response_model=SignalDetail)
-async def get_signal(signal_id: UUID, _: Reader, session: DbReading) -> Response:
+@router.get("/signals/{signal_id}", response_model=SignalDetail, responses={200: {"headers": ETAG}})
+async def get_signal(signal_id: SignalId, _: Reader, session: DbReading) -> Response:
     """One signal with all that is stored of it, its workflow status and where to read on."""
     found = await repository.detail(session, signal_id)
     if found is None:
@@ -43,9 +42,9 @@ async def get_signal(signal_id: UUID, _: Reader, session: DbReading) -> Response
     return Response(body, media_type=_JSON, headers={"etag": tag})
 
 
-@router.patch("/signals/{signal_id}", response_model=SignalDetail)
+@router.patch("/signals/{signal_id}", response_model=SignalDetail, responses={200: {"headers": ETAG}})
 async def edit_signal(
-    signal_id: UUID, user: Editor, change: SignalEdit, if_match: IfMatch, attempt: OnceOnly, session: DbSession
+    signal_id: SignalId, user: Editor, change: SignalEdit, if_match: IfMatch, attempt: OnceOnly, session: DbSession
 ) -> Response:
     """Put description or narrative in words of one's own. They stay when the engine publishes the detection again."""
 

@@ -3,9 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
-from services.signals import service_dead_letters
+from services.signals import examples_operations, service_dead_letters
+from services.signals.schemas import ETAG
 from services.signals.schemas_dead_letters import (
     DeadLetterDetail,
     DeadLetterPage,
@@ -20,6 +21,9 @@ from shared.idempotency import OnceOnly, once
 router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
 
 Operator = Annotated[User, require(Permission.MANAGE_DEAD_LETTERS)]
+LetterId = Annotated[
+    UUID, Path(description="As in the list of dead letters.", examples=[examples_operations.DEAD_LETTER["id"]])
+]
 
 
 @router.get("")
@@ -28,13 +32,14 @@ async def list_dead_letters(
 ) -> DeadLetterPage:
     """Messages that the signals service could not process, latest first.
 
-    The other services have theirs listed and replayed by `python -m services.<name>.dead_letters`.
+    Those of the workflow and the activity service are not among them: they are listed, shown and replayed by the
+    operators' commands `python -m services.workflow.dead_letters` and `python -m services.activity.dead_letters`.
     """
     return await service_dead_letters.page(session, query)
 
 
-@router.get("/{letter_id}")
-async def get_dead_letter(letter_id: UUID, _: Operator, session: DbSession, response: Response) -> DeadLetterDetail:
+@router.get("/{letter_id}", responses={200: {"headers": ETAG}})
+async def get_dead_letter(letter_id: LetterId, _: Operator, session: DbSession, response: Response) -> DeadLetterDetail:
     """One dead letter with the message as it came: bytes as text where they are UTF-8, else as base64."""
     letter, response.headers["etag"] = await service_dead_letters.one(session, letter_id)
     return letter

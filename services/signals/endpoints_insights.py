@@ -1,11 +1,10 @@
 """HTTP in: what the engine said about a signal."""
 
-from uuid import UUID
-
 from fastapi import APIRouter
 
 from services.signals import service_insights
 from services.signals.endpoints import Reader
+from services.signals.schemas import SignalId
 from services.signals.schemas_insights import InsightPage
 from shared.db import DbSession
 from shared.pagination import Cursor, Limit
@@ -15,7 +14,7 @@ router = APIRouter(prefix="/api/signals/{signal_id}", tags=["signals"])
 
 @router.get("/insights")
 async def insights(
-    signal_id: UUID, _: Reader, session: DbSession, limit: Limit = 25, cursor: Cursor = None
+    signal_id: SignalId, _: Reader, session: DbSession, limit: Limit = 25, cursor: Cursor = None
 ) -> InsightPage:
     """The engine's insights on the signal, newest first.
 

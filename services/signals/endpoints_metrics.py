@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from services.signals import repository_metrics, service_metrics
+from services.signals.schemas import ETAG
 from services.signals.schemas_metrics import MetricEdit, MetricId, MetricList, MetricView, RecomputationView
 from shared.auth import Permission, User, require
 from shared.db import DbSession
@@ -16,7 +17,7 @@ router = APIRouter(prefix="/api/metrics", tags=["metrics"])
 
 Reader = Annotated[User, require(Permission.READ)]
 Manager = Annotated[User, require(Permission.MANAGE_METRICS)]
-InPath = Annotated[MetricId, Path(description="As the engine names the metric: `losIndex`.")]
+InPath = Annotated[MetricId, Path(description="As the engine names the metric.", examples=["losIndex"])]
 
 
 @router.get("")
@@ -25,7 +26,7 @@ async def list_metrics(_: Reader, session: DbSession) -> MetricList:
     return MetricList(metrics=[service_metrics.view(metric) for metric in await repository_metrics.every(session)])
 
 
-@router.get("/{metric_id}")
+@router.get("/{metric_id}", responses={200: {"headers": ETAG}})
 async def get_metric(metric_id: InPath, _: Reader, session: DbSession, response: Response) -> MetricView:
     """One metric of the registry."""
     metric = await service_metrics.get(session, metric_id)
@@ -33,7 +34,7 @@ async def get_metric(metric_id: InPath, _: Reader, session: DbSession, response:
     return service_metrics.view(metric)
 
 
-@router.put("/{metric_id}", response_model=MetricView)
+@router.put("/{metric_id}", response_model=MetricView, responses={200: {"headers": ETAG}})
 async def put_metric(
     metric_id: InPath,
     user: Manager,

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+from fastapi import Path
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -12,6 +13,7 @@ from pydantic import (
     field_validator,
 )
 
+from services.signals import examples
 from services.signals.repository_filters import SignalFilters, Sort, SortOrder
 from services.signals.schemas_insights import InsightView
 from shared.errors import FieldProblem, InvalidError
@@ -33,8 +35,15 @@ _LARGEST_OFFSET: Final = 10_000
 _LONGEST_VALUE: Final = 500
 
 
+SignalId = Annotated[
+    UUID, Path(description="The `id` of a detection, current or not.", examples=[examples.SIGNAL["id"]])
+]
 FilterText = Annotated[StorableText, StringConstraints(min_length=1, max_length=_LONGEST_VALUE)]
 Values = Annotated[list[FilterText], Field(max_length=100)]
+
+
+ETAG: Final[dict[str, Any]] = {"ETag": {"schema": {"type": "string"}, "description": "The version, for `If-Match`."}}
+"""For the description of an answer that has one."""
 
 
 class SignalQuery(BaseModel):
@@ -152,74 +161,85 @@ def _invalid(parameter: str, detail: str) -> InvalidError:
     return InvalidError(detail, errors=[FieldProblem(pointer=pointer, detail=detail)])
 
 
+def example(value: examples.Example) -> ConfigDict:
+    """What a model's answer looks like, for its description."""
+    return ConfigDict(json_schema_extra={"examples": [value]})
+
+
 class Person(BaseModel):
     """A user."""
 
-    id: UUID
+    id: UUID = Field(description="As in `GET /api/assignees`.")
     name: str | None = Field(description="Null until the auth service's event about the user has come.")
 
 
-class SignalItem(BaseModel):
+class Graded(BaseModel):
+    """A signal's place in the gradings."""
+
+    percentile_rank: float | None = Field(description="Place among the peers, 0 to 100, in the metric's own direction.")
+    polarity: MetricPolarity | None = Field(description="Which direction of the metric is better.")
+    magnitude_tier: MagnitudeTier | None = Field(description="How far from the peers; null without the figures.")
+    trajectory_tier: TrajectoryTier | None = Field(description="Where it is going; null without a timeline.")
+    consistency_tier: ConsistencyTier | None = Field(description="How steady it is; null without a timeline.")
+    simplified_signal_type: SignalType | None = Field(description="One of the nine types.")
+    simplified_severity: int | None = Field(description="0 to 100, 100 the worst; within the range of the type.")
+
+
+class Derivation(BaseModel):
+    """How the type and the severity came about."""
+
+    simplified_severity_range: list[int] | None = Field(description="Lowest and highest severity of the type.")
+    simplified_inputs: dict[str, Any] | None = Field(
+        description="The five inputs, turned so that high is bad; null where one is not known."
+    )
+    simplified_indicators: dict[str, Any] | None = Field(description="What each input says, in a word.")
+    simplified_reasoning: str | None = Field(description="Why this type: a sentence with the numbers.")
+    simplified_severity_calculation: dict[str, Any] | None = Field(
+        description="The severity step by step: `base_severity` and all adjustments add up to `final_severity`."
+    )
+    period_count: int | None = Field(description="Months behind the classification.")
+    suppressed: bool = Field(description="The engine held the figures back as too few to be relied on.")
+    engine_classified: bool = Field(description="Whether type and severity are the engine's own.")
+
+
+class SignalItem(Graded):
     """A signal as the list shows it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "7f1f6c52-3f0c-5c4b-9d53-3a1f4de0c111",
-                    "entity_id": "b3a0a4ce-8a0f-5c2e-8d0c-6f3f9a5d2222",
-                    "is_current": True,
-                    "metric_id": "breachRate",
-                    "domain": "Effectiveness",
-                    "facility": "Northfield General",
-                    "simplified_signal_type": "emerging_risk",
-                    "simplified_severity": 68,
-                    "workflow_status": "assigned",
-                    "assignee": {"id": "3f2b8c1e-6a55-4b9a-9d0e-2f6f0a4c7b11", "name": "Nadia Nursing"},
-                    "days_open": 12,
-                }
-            ]
-        }
-    )
+    model_config = example(examples.SIGNAL)
 
-    id: UUID
+    id: UUID = Field(description="Of this detection; the next one of the same entity has another.")
     entity_id: UUID = Field(description="What is watched: the same for all its detections.")
     is_current: bool = Field(description="Whether this is the entity's latest detection.")
-    canonical_node_id: str
-    metric_id: str
-    domain: SignalDomain
-    facility: str
-    facility_id: str | None
-    system_name: str | None
-    service_line: str
-    sub_service_line: str | None
-    description: str
-    metric_value: float
-    peer_mean: float | None
-    peer_std: float | None
-    percentile_rank: float | None
-    encounters: int | None
-    detected_at: AwareDatetime
-    created_at: AwareDatetime | None
-    updated_at: AwareDatetime | None
-    simplified_signal_type: SignalType | None
-    simplified_severity: int | None
-    entity_dimensions: dict[str, str] | None
-    groupby_label: str | None
-    group_value: str | None
+    canonical_node_id: str = Field(description="The engine's own name of what is watched.")
+    metric_id: str = Field(description="As in `GET /api/metrics`, where the metric is registered.")
+    domain: SignalDomain = Field(description="Quality domain.")
+    facility: str = Field(description="The facility's name.")
+    facility_id: str | None = Field(description="Medicare id or facility code.")
+    system_name: str | None = Field(description="The health system that the facility belongs to.")
+    service_line: str = Field(description="Primary service line.")
+    sub_service_line: str | None = Field(description="Within the service line, where there is one.")
+    description: str = Field(description="What was found, in a sentence.")
+    metric_value: float = Field(description="The metric's latest value.")
+    peer_mean: float | None = Field(description="Mean of the peers.")
+    peer_std: float | None = Field(description="Standard deviation of the peers.")
+    encounters: int | None = Field(description="Encounters that the value was made from.")
+    detected_at: AwareDatetime = Field(description="When the engine found it.")
+    created_at: AwareDatetime | None = Field(description="When it was stored.")
+    updated_at: AwareDatetime | None = Field(description="When it was last changed.")
+    entity_dimensions: dict[str, str] | None = Field(
+        description="What the figures are broken down by: the filter `dimension.<name>`. Empty for the whole facility."
+    )
+    groupby_label: str | None = Field(description="What the dimensions are called.")
+    group_value: str | None = Field(description="What the dimensions' values are called.")
     metric_trend_timeline: list[dict[str, Any]] | None = Field(description="Monthly values, oldest first.")
-    trend_direction: str | None
-    annual_excess_cost: float | None
-    excess_los_days: float | None
-    capacity_impact_bed_days: float | None
-    expected_metric_value: float | None
-    why_matters_narrative: str | None
-    polarity: MetricPolarity | None
-    magnitude_tier: MagnitudeTier | None
-    trajectory_tier: TrajectoryTier | None
-    consistency_tier: ConsistencyTier | None
+    trend_direction: str | None = Field(description="`increasing`, `decreasing` or `stable`.")
+    annual_excess_cost: float | None = Field(description="Estimated cost a year above the expected one.")
+    excess_los_days: float | None = Field(description="Days of stay above the expected ones.")
+    capacity_impact_bed_days: float | None = Field(description="Bed days that this takes.")
+    expected_metric_value: float | None = Field(description="Expected with these patients.")
+    why_matters_narrative: str | None = Field(description="Why it matters, in the engine's words or a user's.")
     workflow_status: AssignmentStatus = Field(description="`new` also where nobody has touched it.")
-    assignee: Person | None
+    assignee: Person | None = Field(description="Who works on it.")
     days_open: int = Field(description="Whole days since the detection, until it was closed or today.")
 
 
@@ -227,47 +247,43 @@ class Links(BaseModel):
     """Where to read on."""
 
     history: str = Field(description="The entity's other detections.")
-    parent: str
-    children: str
+    parent: str = Field(description="The signal one dimension up.")
+    children: str = Field(description="The signals one dimension down.")
     insights: str = Field(description="All that the engine said about the signal.")
 
 
-class SignalDetail(SignalItem):
+class SignalDetail(Derivation, SignalItem):
     """A signal with all that is stored of it."""
 
-    simplified_severity_range: list[int] | None
-    simplified_inputs: dict[str, Any] | None
-    simplified_indicators: dict[str, Any] | None
-    simplified_reasoning: str | None
-    simplified_severity_calculation: dict[str, Any] | None
-    entity_dimensions_hash: str
-    temporal_node_id: str | None
-    metadata_per_period: list[dict[str, Any]] | None
-    peer_percentile_trends: list[dict[str, Any]] | None
+    model_config = example(examples.SIGNAL_DETAIL)
+
+    entity_dimensions_hash: str = Field(description="Of the dimensions: equal for equal ones.")
+    temporal_node_id: str | None = Field(description="The engine's name of the figures over time.")
+    metadata_per_period: list[dict[str, Any]] | None = Field(description="The engine's further figures, by month.")
+    peer_percentile_trends: list[dict[str, Any]] | None = Field(description="The peers' distribution, by month.")
     extra: dict[str, Any] | None = Field(description="What the engine sent beyond the fields that are known.")
-    period_count: int | None
-    suppressed: bool
-    engine_classified: bool = Field(description="Whether type and severity are the engine's own.")
-    previous_signal_id: UUID | None
+    previous_signal_id: UUID | None = Field(description="The detection that this one replaced.")
     current_signal_id: UUID | None = Field(description="The entity's latest detection.")
-    description_edited_at: AwareDatetime | None
-    description_edited_by: Person | None
-    narrative_edited_at: AwareDatetime | None
-    narrative_edited_by: Person | None
+    description_edited_at: AwareDatetime | None = Field(description="Null while the description is the engine's.")
+    description_edited_by: Person | None = Field(description="Who wrote the description.")
+    narrative_edited_at: AwareDatetime | None = Field(description="Null while the narrative is the engine's.")
+    narrative_edited_by: Person | None = Field(description="Who wrote the narrative.")
     insights: list[InsightView] = Field(description="The latest five; `links.insights` has all.")
-    links: Links
+    links: Links = Field(description="Paths of what belongs to it.")
 
 
 class SignalPage(BaseModel):
     """A page of signals."""
 
-    signals: list[SignalItem]
+    model_config = example(examples.SIGNAL_PAGE)
+
+    signals: list[SignalItem] = Field(description="In the order that was asked for.")
     total_count: int = Field(description="Signals that match the filters, exact up to 10,000.")
     total_is_capped: bool = Field(description="There are more than `total_count`.")
-    limit: int
+    limit: int = Field(description="Rows per page, as asked for.")
     offset: int | None = Field(description="Null where a cursor was given.")
     cursor: str | None = Field(description="For the next page; null on the last.")
-    has_more: bool
+    has_more: bool = Field(description="There is a next page.")
 
 
 class Request(BaseModel):
@@ -288,86 +304,3 @@ class SignalEdit(Request):
 
     description: WrittenText | None = Field(None, description="What was found. Left out or null: unchanged.")
     why_matters_narrative: WrittenText | None = Field(None, description="Left out: unchanged; null: none.")
-
-
-class HistoryPage(BaseModel):
-    """Earlier detections of a signal's entity, newest first, archived ones among them."""
-
-    signals: list[SignalItem]
-    cursor: str | None = Field(description="For the next page; null on the last.")
-    has_more: bool
-
-
-class Relatives(BaseModel):
-    """Signals that belong to another one, worst first."""
-
-    signals: list[SignalItem]
-
-
-class ParentView(BaseModel):
-    """The signal one dimension up."""
-
-    signal: SignalItem | None = Field(description="Null where nothing is known one dimension up.")
-
-
-class Contribution(BaseModel):
-    """What one child adds to the parent's excess."""
-
-    signal_id: UUID
-    group_value: str | None
-    entity_dimensions: dict[str, str]
-    encounters: int | None
-    share: float = Field(description="Of the encounters of all children, 0 to 1.")
-    contribution: float
-
-
-class Contributions(BaseModel):
-    """A signal's excess over its peers, taken apart by its children."""
-
-    signal_id: UUID
-    excess: float | None = Field(description="metric_value - peer_mean; null without a peer_mean.")
-    contributions: list[Contribution] = Field(description="Largest first; empty where the excess is not known.")
-    unexplained: float | None = Field(description="Excess less all contributions: rounding, and children not known.")
-
-
-class PeriodView(BaseModel):
-    """One month: the metric's value, the peers' band and the engine's figures."""
-
-    period: str = Field(examples=["2017-06"])
-    value: float | None
-    encounters: int | None
-    peers: dict[str, Any] | None = Field(description="`p10`, `p25`, `p50`, `p75`, `p90`, `mean`, `std`, `n`.")
-    figures: dict[str, Any] | None = Field(description="Whatever else the engine sent for the month.")
-
-
-class TemporalView(BaseModel):
-    """A signal over time."""
-
-    signal_id: UUID
-    metric_id: str
-    polarity: MetricPolarity | None
-    trend_direction: str | None
-    temporal_node_id: str | None
-    periods: list[PeriodView] = Field(description="Every month that timeline, peers or figures name, oldest first.")
-
-
-class TechnicalView(BaseModel):
-    """How a signal was classified."""
-
-    signal_id: UUID
-    zscore: float | None = Field(description="(metric_value - peer_mean) / peer_std, in the metric's own direction.")
-    percentile_rank: float | None
-    polarity: MetricPolarity | None
-    period_count: int | None
-    suppressed: bool
-    magnitude_tier: MagnitudeTier | None
-    trajectory_tier: TrajectoryTier | None
-    consistency_tier: ConsistencyTier | None
-    simplified_signal_type: SignalType | None
-    simplified_severity: int | None
-    simplified_severity_range: list[int] | None
-    simplified_inputs: dict[str, Any] | None = Field(description="The five inputs, turned so that high is bad.")
-    simplified_indicators: dict[str, Any] | None
-    simplified_reasoning: str | None
-    simplified_severity_calculation: dict[str, Any] | None
-    engine_classified: bool

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from services.signals.schemas import Request
+from services.signals import examples_operations
+from services.signals.schemas import Request, example
 from shared.dead_letters_reading import DeadLetter, DeadLetterFilters, WholeDeadLetter, readable
 from shared.dead_letters_replay import MOST_AT_ONCE
 from shared.moments import Moment
@@ -21,9 +22,11 @@ class DeadLetterQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    topic: _Names = Field([], description="Where the message stood.")
-    code: _Names = Field([], description="The reason: `invalid_field`, `future_version` and others.")
-    consumer_group: _Names = Field([], description="Who rejected it.")
+    topic: _Names = Field([], description="Where the message stood.", examples=[["engine.signals.v1"]])
+    code: _Names = Field(
+        [], description="The reason: `invalid_field`, `future_version` and others.", examples=[["future_version"]]
+    )
+    consumer_group: _Names = Field([], description="Who rejected it.", examples=[["signals.ingest"]])
     rejected_from: Moment | None = Field(None, alias="from", description="Rejected at this time or later.")
     rejected_to: Moment | None = Field(None, alias="to", description="Rejected before this time.")
     replayed: bool | None = Field(None, description="True: only those that were replayed; false: only the others.")
@@ -40,35 +43,17 @@ class DeadLetterQuery(BaseModel):
 class DeadLetterItem(BaseModel):
     """A message that could not be processed, and why."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "0d0c5f0e-2a9b-5d51-8d6c-3d1d2f1f7a11",
-                    "consumer_group": "signals.ingest",
-                    "topic": "engine.signals.v1",
-                    "partition": 3,
-                    "offset": 51234,
-                    "code": "invalid_field",
-                    "detail": "Object missing required field `metric_value`.",
-                    "appended_at": "2026-07-02T08:59:59.120000Z",
-                    "rejected_at": "2026-07-02T09:00:00Z",
-                    "replayed_at": None,
-                    "size": 1380,
-                }
-            ]
-        }
-    )
+    model_config = example(examples_operations.DEAD_LETTER)
 
-    id: UUID
+    id: UUID = Field(description="Of the dead letter.")
     consumer_group: str = Field(description="Who rejected it.")
-    topic: str
-    partition: int
-    offset: int
+    topic: str = Field(description="Where the message stood.")
+    partition: int = Field(description="Of the topic.")
+    offset: int = Field(description="The message's place in the partition.")
     code: str = Field(description="A stable word to filter by.")
     detail: str = Field(description="The reason in one sentence.")
     appended_at: AwareDatetime = Field(description="When the broker took the message.")
-    rejected_at: AwareDatetime
+    rejected_at: AwareDatetime = Field(description="When it was rejected.")
     replayed_at: AwareDatetime | None = Field(description="Null while nobody has replayed it.")
     size: int = Field(description="Bytes of the message's value.")
 
@@ -81,16 +66,18 @@ class DeadLetterItem(BaseModel):
 class DeadLetterPage(BaseModel):
     """Dead letters, latest first."""
 
-    dead_letters: list[DeadLetterItem]
+    model_config = example(examples_operations.DEAD_LETTERS)
+
+    dead_letters: list[DeadLetterItem] = Field(description="Latest first.")
     cursor: str | None = Field(description="For the next page; null on the last.")
-    has_more: bool
+    has_more: bool = Field(description="There is a next page.")
 
 
 class Content(BaseModel):
     """Bytes: as text where they are UTF-8."""
 
-    encoding: Literal["utf-8", "base64"]
-    text: str
+    encoding: Literal["utf-8", "base64"] = Field(description="How `text` shows the bytes.")
+    text: str = Field(description="The bytes, shown.")
 
     @classmethod
     def of(cls, content: bytes | None) -> Self | None:
@@ -102,16 +89,18 @@ class Content(BaseModel):
 class HeaderView(BaseModel):
     """A header of the message."""
 
-    name: str
-    value: Content | None
+    name: str = Field(description="The header's name; one name may come several times.")
+    value: Content | None = Field(description="Null where the header has none.")
 
 
 class DeadLetterDetail(DeadLetterItem):
     """A dead letter with the message as it came."""
 
-    key: Content | None
-    value: Content | None
-    headers: list[HeaderView]
+    model_config = example(examples_operations.WHOLE_DEAD_LETTER)
+
+    key: Content | None = Field(description="Null where the message has none.")
+    value: Content | None = Field(description="The message itself; null where it has none.")
+    headers: list[HeaderView] = Field(description="In the message's order.")
 
     @classmethod
     def whole(cls, letter: WholeDeadLetter) -> Self:
@@ -136,9 +125,10 @@ class ReplayRequest(Request):
         },
     )
 
-    ids: Annotated[list[Annotated[UUID, Field(strict=False)]], Field(min_length=1, max_length=MOST_AT_ONCE)] | None = (
-        None
-    )
+    ids: Annotated[
+        Annotated[list[Annotated[UUID, Field(strict=False)]], Field(min_length=1, max_length=MOST_AT_ONCE)] | None,
+        Field(description="Of dead letters; then no other field."),
+    ] = None
     topic: _Name | None = Field(None, description="Where the messages stood.")
     code: _Name | None = Field(None, description="The reason.")
     consumer_group: _Name | None = Field(None, description="Who rejected them.")
@@ -168,22 +158,24 @@ class ReplayedView(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: UUID
-    consumer_group: str
-    topic: str
-    partition: int
-    offset: int
+    id: UUID = Field(description="Of the dead letter.")
+    consumer_group: str = Field(description="Whom the message is for.")
+    topic: str = Field(description="Where it stood, and is put again.")
+    partition: int = Field(description="Where it stood.")
+    offset: int = Field(description="Where it stood.")
 
 
 class RefusedView(BaseModel):
     """A dead letter whose message cannot be put on its topic again."""
 
-    id: UUID
-    detail: str
+    id: UUID = Field(description="Of the dead letter.")
+    detail: str = Field(description="Why, in a sentence.")
 
 
 class ReplayView(BaseModel):
     """What a replay came to."""
+
+    model_config = example(examples_operations.REPLAY)
 
     replayed: list[ReplayedView] = Field(description="In the order in which the messages are sent.")
     already_replayed: list[UUID] = Field(description="Of the ids: replayed before, and left alone.")

@@ -4,34 +4,26 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from services.signals import examples
+
 
 class InsightView(BaseModel):
     """A text that the engine generated about a signal."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "91523685-0351-52c0-864c-e321e9fc231d",
-                    "title": "Evening arrivals",
-                    "text": "Most breaches fall between 18:00 and 23:00.",
-                    "confidence": 0.82,
-                    "received_at": "2026-07-02T09:00:00Z",
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.INSIGHT]})
 
-    id: UUID
-    title: str
-    text: str
+    id: UUID = Field(description="Of the insight.")
+    title: str = Field(description="One line.")
+    text: str = Field(description="In the engine's words; plain text, to be shown as it is.")
     confidence: float = Field(description="The engine's own, 0 to 1.")
-    received_at: AwareDatetime
+    received_at: AwareDatetime = Field(description="When it came.")
 
 
 class InsightPage(BaseModel):
     """Insights on a signal, newest first."""
 
-    insights: list[InsightView]
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.INSIGHT_PAGE]})
+
+    insights: list[InsightView] = Field(description="Newest first.")
     cursor: str | None = Field(description="For the next page; null on the last.")
-    has_more: bool
+    has_more: bool = Field(description="There is a next page.")

@@ -4,7 +4,8 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.signals.schemas import FilterText
+from services.signals import examples_operations
+from services.signals.schemas import FilterText, example
 from shared.events.vocabulary import (
     AssignmentStatus,
     ConsistencyTier,
@@ -49,7 +50,7 @@ class FacilitiesQuery(Narrowing):
 class Option(BaseModel):
     """A value that the filter of this name takes."""
 
-    value: str
+    value: str = Field(description="As the filter takes it.")
     label: str | None = Field(
         description="What to show instead of an id: the metric's display name, the facility's or the assignee's name. "
         "Null where the value is a name itself, or the name is not known."
@@ -91,17 +92,17 @@ class FilterOptions(BaseModel):
 
     total_count: int = Field(description="Current signals, narrowed by both parameters.")
     unassigned_count: int = Field(description="Those without an assignee: the filter `unassigned`.")
-    domain: list[Option]
+    domain: list[Option] = Field(description="Quality domains.")
     facility: list[Option] = Field(description="By name; two facilities of one name are counted together.")
-    facility_id: list[Option]
-    system_name: list[Option]
-    service_line: list[Option]
-    sub_service_line: list[Option]
-    metric_id: list[Option]
-    signal_type: list[Option]
-    magnitude_tier: list[Option]
-    status: list[Option]
-    assignee_id: list[Option]
+    facility_id: list[Option] = Field(description="Labelled with the facility's name.")
+    system_name: list[Option] = Field(description="Health systems.")
+    service_line: list[Option] = Field(description="Primary service lines.")
+    sub_service_line: list[Option] = Field(description="Sub-service lines.")
+    metric_id: list[Option] = Field(description="Labelled with the metric's display name.")
+    signal_type: list[Option] = Field(description="Types of the classification.")
+    magnitude_tier: list[Option] = Field(description="How far from the peers.")
+    status: list[Option] = Field(description="Workflow status.")
+    assignee_id: list[Option] = Field(description="Labelled with the assignee's name.")
     dimensions: dict[str, list[Option]] = Field(description="By the dimension's name: the filter `dimension.<name>`.")
     truncated: list[str] = Field(
         description="Filters that have more values than `limit`, dimensions as `dimension.<name>`.",
@@ -112,8 +113,8 @@ class FilterOptions(BaseModel):
 class FacilityOption(BaseModel):
     """A facility of a system. One with another id, or of another system, is another one."""
 
-    facility: str
-    facility_id: str | None
+    facility: str = Field(description="Its name.")
+    facility_id: str | None = Field(description="Medicare id or facility code.")
     count: int = Field(description="Its current signals.")
 
 
@@ -122,7 +123,7 @@ class SystemFacilities(BaseModel):
 
     system_name: str | None = Field(description="Null for facilities without a system, which come last.")
     count: int = Field(description="Current signals of all its facilities that match, shown or not.")
-    facilities: list[FacilityOption]
+    facilities: list[FacilityOption] = Field(description="In the order of their names.")
 
 
 class Facilities(BaseModel):
@@ -146,7 +147,7 @@ class Facilities(BaseModel):
         }
     )
 
-    systems: list[SystemFacilities]
+    systems: list[SystemFacilities] = Field(description="In the order of their names.")
     facility_count: int = Field(description="Facilities that match, shown or not.")
     truncated: bool = Field(description="More match than `limit`: narrow by system or text.")
 
@@ -154,63 +155,65 @@ class Facilities(BaseModel):
 class DomainCount(BaseModel):
     """Current signals of a domain."""
 
-    value: SignalDomain
-    count: int
+    value: SignalDomain = Field(description="As the filter takes it.")
+    count: int = Field(description="How many.")
 
 
 class SignalTypeCount(BaseModel):
     """Current signals of a type."""
 
-    value: SignalType
-    count: int
+    value: SignalType = Field(description="As the filter takes it.")
+    count: int = Field(description="How many.")
 
 
 class StatusCount(BaseModel):
     """Current signals in a workflow status."""
 
-    value: AssignmentStatus
-    count: int
+    value: AssignmentStatus = Field(description="As the filter takes it.")
+    count: int = Field(description="How many.")
 
 
 class MagnitudeCount(BaseModel):
     """Current signals of a magnitude tier; null: without one."""
 
-    value: MagnitudeTier | None
-    count: int
+    value: MagnitudeTier | None = Field(description="Null: without one.")
+    count: int = Field(description="How many.")
 
 
 class TrajectoryCount(BaseModel):
     """Current signals of a trajectory tier; null: without one."""
 
-    value: TrajectoryTier | None
-    count: int
+    value: TrajectoryTier | None = Field(description="Null: without one.")
+    count: int = Field(description="How many.")
 
 
 class ConsistencyCount(BaseModel):
     """Current signals of a consistency tier; null: without one."""
 
-    value: ConsistencyTier | None
-    count: int
+    value: ConsistencyTier | None = Field(description="Null: without one.")
+    count: int = Field(description="How many.")
 
 
 class SeverityBand(BaseModel):
     """Current signals whose severity lies in a band, both ends included."""
 
-    minimum: int = Field(examples=[91])
-    maximum: int = Field(examples=[100])
-    count: int
+    minimum: int = Field(description="The lowest severity of the band.", examples=[91])
+    maximum: int = Field(description="The highest severity of the band.", examples=[100])
+    count: int = Field(description="How many.")
 
 
 class Summary(BaseModel):
     """Current signals, counted. Every possible value is there, also those that no signal has."""
 
-    total_count: int
+    model_config = example(examples_operations.SUMMARY)
+
+    total_count: int = Field(description="Current signals, narrowed by both parameters.")
     open_count: int = Field(description="Those that are not closed.")
     unassigned_count: int = Field(description="Those without an assignee.")
-    by_domain: list[DomainCount]
-    by_signal_type: list[SignalTypeCount]
+    by_domain: list[DomainCount] = Field(description="By quality domain.")
+    by_signal_type: list[SignalTypeCount] = Field(description="By type of the classification.")
     by_severity_band: list[SeverityBand] = Field(description="Worst first.")
-    by_status: list[StatusCount]
-    by_magnitude_tier: list[MagnitudeCount]
-    by_trajectory_tier: list[TrajectoryCount]
-    by_consistency_tier: list[ConsistencyCount]
+    by_status: list[StatusCount] = Field(description="By workflow status.")
+    by_magnitude_tier: list[MagnitudeCount] = Field(description="By distance from the peers.")
+    by_trajectory_tier: list[TrajectoryCount] = Field(description="By where they are going.")
+    by_consistency_tier: list[ConsistencyCount] = Field(description="By how steady they are.")

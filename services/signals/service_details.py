@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from services.signals import repository
-from services.signals.schemas import PeriodView, TechnicalView, TemporalView
+from services.signals.schemas_details import PeriodView, TechnicalView, TemporalView
 from shared.db import AnySession
 from shared.errors import NotFoundError
 from shared.pagination import decode_cursor, encode_cursor

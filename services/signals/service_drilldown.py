@@ -9,7 +9,7 @@ import msgspec
 
 from services.signals import repository
 from services.signals.repository import Row
-from services.signals.schemas import Contribution, Contributions
+from services.signals.schemas_details import Contribution, Contributions
 from shared.db import AnySession
 from shared.errors import NotFoundError
 
