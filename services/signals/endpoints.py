@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from services.signals import repository, service, service_edits
 from services.signals.schemas import ETAG, SignalDetail, SignalEdit, SignalId, SignalPage, SignalQuery
@@ -22,14 +22,16 @@ _JSON = "application/json"
 
 
 @router.get("/signals", response_model=SignalPage)
-async def list_signals(user: Reader, query: Annotated[SignalQuery, Query()], session: DbReading) -> Response:
+async def list_signals(
+    user: Reader, query: Annotated[SignalQuery, Query()], session: DbReading, request: Request
+) -> Response:
     """Signals by filters, a page at a time; each entity's current detection unless `include_history` is set.
 
     Every filter by value may be given several times and matches any of its values. `dimension.<name>=<value>`
     filters by a dimension of the entity (`dimension.department=1`). Pages follow a cursor, which neither skips nor
     repeats a row, or an offset.
     """
-    return Response(await service.list_page(session, query, user.id), media_type=_JSON)
+    return Response(await service.list_page(session, request.app.state.large_totals, query, user.id), media_type=_JSON)
 
 
 @router.get("/signals/{signal_id}", response_model=SignalDetail, responses={200: {"headers": ETAG}})

@@ -15,6 +15,7 @@ from services.signals.consumers import subscriptions
 from services.signals.service_answers import Answers
 from services.signals.service_options import keep_option_counts
 from services.signals.service_recompute import follow_registry
+from services.signals.service_totals import LargeTotals
 from services.signals.settings import SignalsSettings
 from shared.access import access_subscription
 from shared.app import create_app, run
@@ -39,6 +40,7 @@ def create(settings: SignalsSettings) -> FastAPI:
         workers=[keep_option_counts, follow_registry],
     )
     app.state.answers = Answers()
+    app.state.large_totals = LargeTotals()
     return app
 
 

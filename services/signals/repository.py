@@ -63,7 +63,8 @@ _DETAIL: Final = (
     + ", ".join(f"s.{name}" for name in (*_LISTED, *_DETAILED))
     + f", {_person('assignee_id', 'assignee')}, {_person('description_edited_by', 'description_edited_by')}"
     + f", {_person('narrative_edited_by', 'narrative_edited_by')}, {_DAYS_OPEN}"
-    + """, (SELECT c.id FROM signals AS c WHERE c.entity_id = s.entity_id AND c.is_current) AS current_signal_id,
+    + """, CASE WHEN s.is_current THEN s.id ELSE (
+            SELECT c.id FROM signals AS c WHERE c.entity_id = s.entity_id AND c.is_current) END AS current_signal_id,
         COALESCE((SELECT json_agg(insight) FROM (
             SELECT i.id, i.title, i.text, i.confidence, i.received_at FROM insights AS i WHERE i.signal_id = s.id
             ORDER BY i.received_at DESC, i.id DESC LIMIT 5) AS insight), '[]') AS insights,

@@ -5,9 +5,10 @@ from uuid import UUID
 
 import msgspec
 
-from services.signals import repository, repository_totals
+from services.signals import repository
 from services.signals.repository import CURSORS, Place
 from services.signals.schemas import SignalQuery
+from services.signals.service_totals import LargeTotals
 from shared.db import AnySession
 from shared.errors import FieldProblem, InvalidError
 from shared.pagination import COUNT_CAP, decode_cursor, encode_cursor
@@ -15,7 +16,7 @@ from shared.pagination import COUNT_CAP, decode_cursor, encode_cursor
 _LARGEST_SEVERITY = 2**31 - 1
 
 
-async def list_page(session: AnySession, query: SignalQuery, caller: UUID) -> bytes:
+async def list_page(session: AnySession, totals: LargeTotals, query: SignalQuery, caller: UUID) -> bytes:
     """A page of the list, as the JSON of a `SignalPage`.
 
     Raises:
@@ -23,7 +24,7 @@ async def list_page(session: AnySession, query: SignalQuery, caller: UUID) -> by
     """
     filters = query.filters(caller)
     place = Place(offset=query.offset or 0) if query.cursor is None else _place(query)
-    known = await repository_totals.counted(session, filters)
+    known = await totals.known(session, filters)
     rows = await repository.page(session, filters, query.sort_by, query.sort_order, place, query.limit + 1, known)
     has_more = len(rows) > query.limit
     del rows[query.limit :]
