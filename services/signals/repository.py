@@ -18,7 +18,7 @@ from services.signals.repository_filters import (
     conditions,
     names_in_order,
 )
-from services.signals.repository_search import search
+from services.signals.repository_search import Search
 from shared.db import AnySession, raw_connection
 
 # Rows of a sort that are looked at for conditions that few may meet, before the indexes on those are asked.
@@ -99,18 +99,20 @@ async def page(
     place: Place,
     rows: int,
     known: int | None = None,
+    found_by: Search | None = None,
 ) -> list[Row]:
     """Up to so many rows after a place. Equal keys are in the order of detection and id; missing ones are last.
 
-    ``known`` is how many match in all, where that is known; it decides only how they are looked for.
+    ``known`` is how many match in all, where that is known; it decides only how they are looked for. ``found_by`` is
+    what the filter ``q`` stands for.
     """
     matching, sparse = conditions(filters, sort)
     if known is not None and known > _FEW:
         matching.also(sparse)
         sparse = Conditions()
     matching.also(names_in_order(filters, sort))
-    if filters.q is not None:
-        (await search(session, filters.q)).add_to(sparse)
+    if found_by is not None:
+        found_by.add_to(sparse)
     if sort is not NULLABLE:
         return await _part(session, matching, sparse, sort, order, place, rows, known)
     column = SORT_COLUMNS[sort][0]
@@ -133,12 +135,12 @@ async def page(
     return found + await _part(session, missing, sparse, sort, order, after, rows - len(found), known)
 
 
-async def count(session: AnySession, filters: SignalFilters, most: int) -> int:
+async def count(session: AnySession, filters: SignalFilters, found_by: Search | None, most: int) -> int:
     """How many signals match, at most so many."""
     matching, sparse = conditions(filters, Sort.DETECTED_AT)
     matching.also(sparse)
-    if filters.q is not None:
-        (await search(session, filters.q)).add_to(matching)
+    if found_by is not None:
+        found_by.add_to(matching)
     return await _count(session, matching, most)
 
 

@@ -16,24 +16,33 @@ _INDEXED: Final = re.compile(r"[A-Za-z0-9]{3}")
 
 # What is appended and not folded yet belongs to the present signals as well.
 _NAMES: Final = """
-    SELECT ARRAY(
-        SELECT value FROM option_counts WHERE facet = 'facility' AND value ILIKE $1
-        UNION SELECT value FROM option_deltas WHERE facet = 'facility' AND value ILIKE $1
-    ) AS facilities, ARRAY(
-        SELECT value FROM option_counts WHERE facet = 'metric_id' AND value ILIKE $1
-        UNION SELECT value FROM option_deltas WHERE facet = 'metric_id' AND value ILIKE $1
+    WITH named AS (
+        SELECT facet, value, count FROM option_counts WHERE facet IN ('facility', 'metric_id') AND value ILIKE $1
+        UNION ALL SELECT facet, value, delta FROM option_deltas
+            WHERE facet IN ('facility', 'metric_id') AND value ILIKE $1
+    )
+    SELECT ARRAY(SELECT DISTINCT value FROM named WHERE facet = 'facility') AS facilities, ARRAY(
+        SELECT value FROM named WHERE facet = 'metric_id'
         UNION SELECT metric_id FROM metrics WHERE display_name ILIKE $1
-    ) AS metrics
+    ) AS metrics, CAST(GREATEST(
+        (SELECT sum(count) FROM named WHERE facet = 'facility'),
+        (SELECT sum(count) FROM named WHERE facet = 'metric_id'),
+        0
+    ) AS bigint) AS at_least
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a text stands for: a pattern for descriptions, names of facilities, ids of metrics."""
+    """What a text stands for: a pattern for descriptions, names of facilities, ids of metrics.
+
+    ``at_least`` so many current signals have one of these facilities, or one of these metrics.
+    """
 
     pattern: str | None
     facilities: list[str]
     metrics: list[str]
+    at_least: int
 
     def add_to(self, conditions: Conditions) -> None:
         """Add that a signal is found by the text; without anything to find it by, that none is."""
@@ -56,4 +65,4 @@ async def search(session: AnySession, text: str) -> Search:
     pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     connection = await raw_connection(session)
     names = await connection.fetchrow(_NAMES, pattern)
-    return Search(pattern if _INDEXED.search(text) else None, names["facilities"], names["metrics"])
+    return Search(pattern if _INDEXED.search(text) else None, names["facilities"], names["metrics"], names["at_least"])

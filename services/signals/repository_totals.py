@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Final
 
 from services.signals.repository_filters import Conditions, SignalFilters
+from services.signals.repository_search import Search
 from shared.db import AnySession, raw_connection
 
 _FACETS: Final = {
@@ -39,11 +40,35 @@ async def counted(session: AnySession, filters: SignalFilters) -> int | None:
     return found
 
 
+async def at_least(session: AnySession, filters: SignalFilters, found_by: Search | None) -> int:
+    """So many signals match for sure, as far as the counts tell: enough to know that a total is beyond its cap.
+
+    Counting the rows themselves up to the cap is slowest where there are many of them.
+    """
+    given = _given(filters)
+    if found_by is not None and given == {"q"}:
+        return found_by.at_least
+    if given != {"min_severity"}:
+        return 0
+    connection = await raw_connection(session)
+    found: int = await connection.fetchval(_AS_SEVERE, filters.min_severity)
+    return found
+
+
+# A band's value is its lowest severity.
+_AS_SEVERE: Final = """
+    SELECT CAST(COALESCE(sum(change), 0) AS bigint)
+    FROM (
+        SELECT value, count AS change FROM option_counts WHERE facet = 'severity'
+        UNION ALL SELECT value, delta FROM option_deltas WHERE facet = 'severity'
+    ) AS band
+    WHERE CAST(value AS integer) >= $1
+"""
+
+
 def _counted(filters: SignalFilters) -> Conditions | None:
     """The filters as conditions on the counts; None where they do not know."""
-    given = {field.name for field in fields(filters) if _is_given(getattr(filters, field.name))}
-    if filters.unassigned is False:
-        given.add("unassigned")
+    given = _given(filters)
     found = Conditions()
     found.any_of("domain", "signal_domain", filters.domain)
     found.any_of("system_name", "text", filters.system_name)
@@ -63,6 +88,11 @@ def _counted(filters: SignalFilters) -> Conditions | None:
     else:
         return None
     return found
+
+
+def _given(filters: SignalFilters) -> set[str]:
+    given = {field.name for field in fields(filters) if _is_given(getattr(filters, field.name))}
+    return given | {"unassigned"} if filters.unassigned is False else given
 
 
 def _is_given(value: object) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.signals import repository_archive, repository_retention
+from services.signals import repository_archive, repository_retention, repository_waiting
 from services.signals.settings import SignalsSettings
 from shared import commands, idempotency
 from shared.db import SessionMaker
@@ -32,6 +32,7 @@ class Limits:
 
     history: datetime
     waiting_insights: datetime
+    waiting_states: datetime
     replayed_dead_letters: datetime
     idempotency_keys: datetime
 
@@ -42,6 +43,7 @@ class Kept:
 
     history: int = 0
     waiting_insights: int = 0
+    waiting_states: int = 0
     replayed_dead_letters: int = 0
     idempotency_keys: int = 0
 
@@ -55,6 +57,12 @@ async def keep(maker: SessionMaker, limits: Limits, report: Callable[[str], None
         "insights without a signal",
         report,
         lambda session: repository_retention.delete_waiting_insights(session, limits.waiting_insights, rows),
+    )
+    kept.waiting_states = await _delete(
+        maker,
+        "workflow states without a signal",
+        report,
+        lambda session: repository_waiting.delete_waiting_states(session, limits.waiting_states, rows),
     )
     kept.replayed_dead_letters = await _delete(
         maker,
@@ -127,6 +135,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="insights that have waited so long for a signal are deleted (30d)",
     )
     parser.add_argument(
+        "--waiting-states",
+        type=_duration,
+        default=timedelta(days=90),
+        metavar="AGE",
+        help="workflow states that have waited so long for their signal are deleted (90d); should it come all the "
+        "same, a snapshot of the workflow service tells its state again",
+    )
+    parser.add_argument(
         "--replayed-dead-letters",
         type=_duration,
         default=timedelta(days=30),
@@ -140,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         limits = Limits(
             now - chosen.older_than,
             now - chosen.waiting_insights,
+            now - chosen.waiting_states,
             now - chosen.replayed_dead_letters,
             now - idempotency.KEPT_FOR,
         )
@@ -151,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kept = await keep(maker, limits, commands.tell)
         commands.tell(
             f"{kept.history:,} detections archived; deleted: {kept.waiting_insights:,} insights without a signal, "
+            f"{kept.waiting_states:,} workflow states without a signal, "
             f"{kept.replayed_dead_letters:,} replayed dead letters, {kept.idempotency_keys:,} remembered answers"
         )
         return 0

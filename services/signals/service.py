@@ -5,8 +5,9 @@ from uuid import UUID
 
 import msgspec
 
-from services.signals import repository
+from services.signals import repository, repository_totals
 from services.signals.repository import CURSORS, Place
+from services.signals.repository_search import search
 from services.signals.schemas import SignalQuery
 from services.signals.service_totals import LargeTotals
 from shared.db import AnySession
@@ -25,15 +26,20 @@ async def list_page(session: AnySession, totals: LargeTotals, query: SignalQuery
     filters = query.filters(caller)
     place = Place(offset=query.offset or 0) if query.cursor is None else _place(query)
     known = await totals.known(session, filters)
-    rows = await repository.page(session, filters, query.sort_by, query.sort_order, place, query.limit + 1, known)
+    found_by = None if filters.q is None else await search(session, filters.q)
+    rows = await repository.page(
+        session, filters, query.sort_by, query.sort_order, place, query.limit + 1, known, found_by
+    )
     has_more = len(rows) > query.limit
     del rows[query.limit :]
     if query.cursor is None and not has_more and (rows or not place.offset):
         total = place.offset + len(rows)
     elif known is not None:
         total = known
+    elif (at_least := await repository_totals.at_least(session, filters, found_by)) > COUNT_CAP:
+        total = at_least
     else:
-        total = await repository.count(session, filters, COUNT_CAP + 1)
+        total = await repository.count(session, filters, found_by, COUNT_CAP + 1)
     cursor = None
     if has_more:
         cursor = encode_cursor(query.sort_by, query.sort_order, *rows[-1].place)

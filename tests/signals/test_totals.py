@@ -3,11 +3,15 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from services.signals import repository_totals
 from services.signals.repository_filters import SignalFilters
 from services.signals.service_totals import LargeTotals
+from shared.events.topics import ENGINE_SIGNALS
 from shared.pagination import COUNT_CAP
+from tests.support.factories import engine_signal, message
+from tests.support.service import ServiceUnderTest
 
 
 @pytest.mark.parametrize(("total", "asked"), [(2 * COUNT_CAP, 1), (2 * COUNT_CAP - 1, 2), (0, 2), (None, 2)])
@@ -30,3 +34,53 @@ async def test_only_large_totals_are_remembered(monkeypatch: pytest.MonkeyPatch,
     assert len(questions) == asked
     await totals.known(session, SignalFilters(facility=["Hill Street", "North"], dimensions={"unit": ["U001"]}))
     assert len(questions) == asked + 1, "another filter is another question"
+
+
+async def counted_in(service: ServiceUnderTest, facet: str, value: str) -> None:
+    """Three signals, and counts that tell of many more."""
+    signals = [engine_signal(canonical_node_id=f"node {number}", **_SEVERE) for number in range(3)]
+    await service.consume("signals.ingest", *(message(ENGINE_SIGNALS, signal) for signal in signals))
+    async with service.session_maker() as session, session.begin():
+        await session.execute(
+            text(
+                "INSERT INTO option_counts (id, facet, value, domain, count)"
+                " VALUES (gen_random_uuid(), :facet, :value, 'Safety', 10001)"
+            ),
+            {"facet": facet, "value": value},
+        )
+
+
+_SEVERE = {
+    "facility": "Hill Street Hospital",
+    "metric_id": "fallsRate",
+    "simplified_signal_type": "critical_trajectory",
+    "simplified_severity": 95,
+}
+
+
+@pytest.mark.parametrize(
+    ("facet", "value", "query"),
+    [
+        ("facility", "Hill Street Hospital", "q=hill street"),
+        ("metric_id", "fallsRate", "q=FALLS"),
+        ("severity", "91", "min_severity=90"),
+    ],
+)
+async def test_counts_tell_that_a_total_is_beyond_the_cap(
+    service: ServiceUnderTest, facet: str, value: str, query: str
+) -> None:
+    await counted_in(service, facet, value)
+    async with service.client("viewer") as client:
+        capped = (await client.get(f"/api/signals?limit=1&{query}")).json()
+        assert (capped["total_count"], capped["total_is_capped"]) == (COUNT_CAP, True)
+        # What the counts do not know together is counted.
+        for more in ("detected_from=2000-01-01T00:00:00Z", "include_history=true"):
+            exact = (await client.get(f"/api/signals?limit=1&{query}&{more}")).json()
+            assert (exact["total_count"], exact["total_is_capped"]) == (3, False)
+
+
+async def test_a_band_that_begins_below_tells_nothing(service: ServiceUnderTest) -> None:
+    await counted_in(service, "severity", "81")
+    async with service.client("viewer") as client:
+        exact = (await client.get("/api/signals?limit=1&min_severity=82")).json()
+        assert (exact["total_count"], exact["total_is_capped"]) == (3, False)
