@@ -4,6 +4,7 @@ import argparse
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -29,7 +30,7 @@ NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def limits(history: datetime = NEVER, waiting: datetime = NEVER, replayed: datetime = NEVER) -> Limits:
-    return Limits(history, waiting, replayed, NEVER)
+    return Limits(history, waiting, NEVER, replayed, NEVER)
 
 
 async def detect(service: ServiceUnderTest, *values: dict[str, Any]) -> None:
@@ -211,11 +212,36 @@ async def test_what_else_goes_after_its_time(service: ServiceUnderTest) -> None:
             await session.execute(text(statement))
     now = datetime.now(UTC)
     month = now - timedelta(days=30)
-    kept = await keep(service.session_maker, Limits(NEVER, month, month, now - timedelta(days=1)), lambda _: None, 1)
+    kept = await keep(
+        service.session_maker, Limits(NEVER, month, NEVER, month, now - timedelta(days=1)), lambda _: None, 1
+    )
     assert kept == Kept(waiting_insights=1, replayed_dead_letters=1, idempotency_keys=1)
     assert len(await service.rows("SELECT 1 FROM insights")) == 2
     assert len(await service.rows("SELECT 1 FROM dead_letters")) == 2
     assert await service.rows("SELECT key FROM idempotency_keys") == [{"key": "k1"}]
+
+
+async def test_workflow_states_that_never_found_their_signal_go_after_their_time(service: ServiceUnderTest) -> None:
+    event = example("compass.status.changed.v1")
+    subject = str(envelope.decode(event).subject).encode()
+    waiting = [str(uuid4()) for _ in range(3)]
+    await service.consume(
+        "signals.workflow",
+        *(message(COMPASS_WORKFLOW, event.replace(subject, signal.encode())) for signal in waiting),
+    )
+    async with service.session_maker() as session, session.begin():
+        await session.execute(
+            text(
+                "UPDATE waiting_workflow_states SET received_at = received_at - interval '91 days' "
+                "WHERE signal_id <> :kept"
+            ),
+            {"kept": waiting[0]},
+        )
+    before = datetime.now(UTC) - timedelta(days=90)
+    kept = await keep(service.session_maker, Limits(NEVER, NEVER, before, NEVER, NEVER), lambda _: None, 1)
+    assert kept == Kept(waiting_states=2)
+    [row] = await service.rows("SELECT signal_id FROM waiting_workflow_states")
+    assert str(row["signal_id"]) == waiting[0]
 
 
 def test_the_archive_has_the_columns_of_the_signals() -> None:
