@@ -5,7 +5,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -161,6 +161,38 @@ async def test_a_session_that_was_ended_is_refused_and_the_other_is_not(stack: L
         assert (await person.client.post("/api/auth/password", json=body)).status_code == 204
         await lost.is_refused()
         assert await lost.refresh() == 401
+        await person.is_let_in()
+        before = await elsewhere.post("/api/auth/login", json={"email": person.email, "password": CHOSEN})
+        assert before.status_code == 401
+        await lost.login("another-lantern-harbour")
+        await lost.is_let_in()
+
+
+async def test_sessions_are_seen_and_ended_one_by_one(stack: LocalStack, admin: Api) -> None:
+    async with AsyncExitStack() as open_clients, somebody(stack, admin, "viewer") as person:
+        others = []
+        for _ in range(2):
+            client = await open_clients.enter_async_context(httpx.AsyncClient(base_url=stack.gateway_url))
+            other = Person(client, {"id": "", "email": person.email})
+            await other.login(CHOSEN)
+            await other.is_let_in()
+            others.append(other)
+
+        async def listed(by: Person) -> dict[str, bool]:
+            answer = await by.client.get("/api/auth/sessions")
+            return {item["id"]: item["is_current"] for item in answer.json()["sessions"]}
+
+        assert sorted((await listed(person)).values()) == [False, False, True]
+        for left, lost in ((1, others[0]), (0, others[1])):
+            [theirs] = [session for session, is_current in (await listed(lost)).items() if is_current]
+            # Nobody else can end it.
+            assert (await admin.client.delete(f"/api/auth/sessions/{theirs}")).status_code == 404
+            assert (await person.client.delete(f"/api/auth/sessions/{theirs}")).status_code == 204
+            await lost.is_refused()
+            assert await lost.refresh() == 401
+            assert sorted((await listed(person)).values()) == [False] * left + [True]
+            for other in others[len(others) - left :]:
+                await other.is_let_in()
         await person.is_let_in()
 
 
