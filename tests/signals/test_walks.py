@@ -1,7 +1,7 @@
 """Walking through the list while signals are really being stored: nothing that was there all the time is missed."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -19,6 +19,22 @@ from tests.support.service import ServiceUnderTest, _know_the_test_key
 
 GROUP = "ü😀" * 250
 """A group's value of 500 characters."""
+
+_LOWEST: dict[str, Any] = {
+    "detected_at": "2025-01-01T00:00:00Z",
+    "simplified_severity": 26,
+    "facility": "!",
+    "metric_id": "!",
+}
+_HIGHEST: dict[str, Any] = {
+    "detected_at": "2026-06-01T00:00:00Z",
+    "simplified_severity": 59,
+    "facility": "𐍈",
+    "metric_id": "z",
+}
+FIRST = {"asc": _LOWEST, "desc": _HIGHEST}
+"""What comes before every other signal in any sort, by the sort's order."""
+LAST = {"asc": _HIGHEST, "desc": _LOWEST}
 
 
 @pytest.fixture
@@ -52,8 +68,14 @@ def a_signal(number: int, **changes: Any) -> dict[str, Any]:
     return engine_signal(**(values | changes))
 
 
-async def walk(service: ServiceUnderTest, **parameters: Any) -> list[str]:
-    """The ids of all pages by cursor."""
+async def at_once() -> None:
+    """Wait for nothing."""
+
+
+async def walk(
+    service: ServiceUnderTest, between: Callable[[], Awaitable[None]] = at_once, **parameters: Any
+) -> list[str]:
+    """The ids of all pages by cursor; `between` is awaited before each next page."""
     walked, cursor = [], None
     async with service.client("viewer") as client:
         while True:
@@ -65,7 +87,7 @@ async def walk(service: ServiceUnderTest, **parameters: Any) -> list[str]:
             if not page["has_more"]:
                 return walked
             cursor = page["cursor"]
-            await asyncio.sleep(0)
+            await between()
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
@@ -85,7 +107,7 @@ async def test_what_was_there_all_the_time_is_seen_once(
         str(row["id"])
         for row in await live.rows("SELECT id FROM signals WHERE length(canonical_node_id) < length('node 1000')")
     }
-    done = asyncio.Event()
+    done, arrived = asyncio.Event(), asyncio.Event()
     stored = 0
 
     async def arrive() -> None:
@@ -95,19 +117,53 @@ async def test_what_was_there_all_the_time_is_seen_once(
             newer = a_signal(1000 + stored % 20, detected_at=f"2026-05-01T00:00:{stored % 60:02}Z")
             await process([message(ENGINE_SIGNALS, signal) for signal in (*new, newer)])
             stored += 3
+            arrived.set()
+
+    async def some_have_come() -> None:
+        arrived.clear()
+        await asyncio.wait_for(arrived.wait(), 20)
 
     arriving = asyncio.create_task(arrive())
     try:
         for limit in (7, 20, 33):
             before = stored
-            walked = await walk(live, sort_by=sort, sort_order=order, limit=limit)
+            walked = await walk(live, some_have_come, sort_by=sort, sort_order=order, limit=limit)
+            assert stored > before
             assert len(walked) == len(set(walked))
             assert there <= set(walked)
-        assert stored > before
     finally:
         done.set()
         await arriving
     assert await live.dead_letters() == []
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("sort", SORT_FIELDS)
+async def test_pages_by_cursor_beside_what_arrives_on_both_sides(
+    live: ServiceUnderTest, settings: SignalsSettings, sort: str, order: str
+) -> None:
+    """After each page one comes before all others and one behind them: the first is not met, nor is a place lost."""
+    process = BatchProcessor("signals", engine_signals(settings), live.session_maker)
+    await process([message(ENGINE_SIGNALS, a_signal(number)) for number in range(60)])
+    there = {str(row["id"]) for row in await live.rows("SELECT id FROM signals")}
+    walked: list[str] = []
+    asked: dict[str, Any] = {"sort_by": sort, "sort_order": order, "limit": 7}
+    async with live.client("viewer") as client:
+        for number in range(20):
+            page = (await client.get("/api/signals", params=asked)).json()
+            walked += [row["id"] for row in page["signals"]]
+            if not page["has_more"]:
+                break
+            asked["cursor"] = page["cursor"]
+            before = a_signal(4000 + number, **FIRST[order])
+            behind = a_signal(5000 + number, **LAST[order])
+            await process([message(ENGINE_SIGNALS, before), message(ENGINE_SIGNALS, behind)])
+    assert not page["has_more"]
+    assert len(walked) == len(set(walked))
+    assert there <= set(walked)
+    came = {row["canonical_node_id"]: str(row["id"]) for row in await live.rows("SELECT * FROM signals")}
+    assert not {came.get(f"node {4000 + number}") for number in range(20)} & set(walked)
+    assert came["node 5000"] in walked
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
@@ -119,19 +175,12 @@ async def test_pages_by_offset_beside_what_arrives_behind_them(
     process = BatchProcessor("signals", engine_signals(settings), live.session_maker)
     await process([message(ENGINE_SIGNALS, a_signal(number)) for number in range(60)])
     there = [str(row["id"]) for row in await live.rows("SELECT id FROM signals")]
-    last = order == "asc"
-    behind = {
-        "detected_at": "2026-06-01T00:00:00Z" if last else "2025-01-01T00:00:00Z",
-        "simplified_severity": 59 if last else 26,
-        "facility": "𐍈" if last else "!",
-        "metric_id": "z" if last else "!",
-    }
     walked: list[str] = []
     async with live.client("viewer") as client:
         for page in range(9):
             asked: dict[str, Any] = {"sort_by": sort, "sort_order": order, "limit": 7, "offset": 7 * page}
             walked += [row["id"] for row in (await client.get("/api/signals", params=asked)).json()["signals"]]
-            await process([message(ENGINE_SIGNALS, a_signal(3000 + page, **behind))])
+            await process([message(ENGINE_SIGNALS, a_signal(3000 + page, **LAST[order]))])
     assert len(walked) == len(set(walked))
     assert set(there) <= set(walked)
 
