@@ -6,34 +6,43 @@
 
 The key is claimed in the write's own transaction: it is remembered exactly when the effect is. A request that fails
 has no effect and leaves its key free. A second request that arrives while the first is at work waits for it. The
-service's declarative base takes `shared.tables.IDEMPOTENCY_TABLES`.
+service's declarative base takes `shared.tables.IDEMPOTENCY_TABLES`, and `forget_answers` is one of its workers.
 """
 
+import asyncio
 import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import Depends, Header, Request, Response
+import structlog
+from fastapi import Depends, FastAPI, Header, Request, Response
 from pydantic import BaseModel
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.auth import User
+from shared.db import SessionMaker, is_transient
 from shared.errors import FieldProblem, InvalidError
 from shared.tables import idempotency_keys
+
+logger = structlog.get_logger(__name__)
 
 KEPT_FOR: Final = timedelta(hours=24)
 """How long a key is remembered; later it is a new one."""
 
 _KEY: Final = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 _TABLE: Final = idempotency_keys.c
+
+_FORGET_EVERY_SECONDS: Final = 600.0
+_RETRY_SECONDS: Final = 1.0
+_BATCH: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +175,36 @@ async def _remembered(session: AsyncSession, user_id: UUID, key: str) -> tuple[b
     )
     row = (await session.execute(query)).one()
     return row.fingerprint, Answer(row.status, row.body, row.etag)
+
+
+async def forget_answers(app: FastAPI) -> None:
+    """Delete what was remembered for long enough, also of those who never come back, until cancelled.
+
+    A database that is away is waited for.
+    """
+    while True:
+        pause = _FORGET_EVERY_SECONDS
+        try:
+            if forgotten := await forget_before(app.state.session_maker, datetime.now(UTC) - KEPT_FOR):
+                logger.info("forgot remembered answers", count=forgotten)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            logger.warning("forgetting has to wait for the database", error=repr(error))
+            pause = _RETRY_SECONDS
+        await asyncio.sleep(pause)
+
+
+async def forget_before(maker: SessionMaker, moment: datetime, batch: int = _BATCH) -> int:
+    """Delete what was remembered before a moment, so many at a time, without waiting for anybody; how many it were."""
+    old = select(_TABLE.user_id, _TABLE.key).where(_TABLE.created_at < moment).limit(batch)
+    statement = delete(idempotency_keys).where(
+        tuple_(_TABLE.user_id, _TABLE.key).in_(old.with_for_update(skip_locked=True))
+    )
+    forgotten = 0
+    while True:
+        async with maker() as session, session.begin():
+            found = len((await session.execute(statement.returning(_TABLE.key))).all())
+        forgotten += found
+        if found < batch:
+            return forgotten

@@ -17,6 +17,7 @@ from services.auth.service_tools import Tools
 from services.auth.service_upkeep import upkeep
 from services.auth.settings import AuthSettings
 from shared.app import create_app, run
+from shared.idempotency import forget_answers
 
 
 def create(settings: AuthSettings) -> FastAPI:
@@ -33,7 +34,7 @@ def create(settings: AuthSettings) -> FastAPI:
             endpoints_keys.router,
             endpoints_documents.router,
         ],
-        workers=[upkeep],
+        workers=[upkeep, forget_answers],
         load_access=partial(repository_keys.load_access, token_lifetime=tools.longest_acceptance),
     )
     app.state.tools = tools

@@ -16,6 +16,7 @@ from services.workflow.service_outcomes import measure_outcomes
 from services.workflow.settings import WorkflowSettings
 from shared.access import access_subscription
 from shared.app import create_app, run
+from shared.idempotency import forget_answers
 
 
 def create(settings: WorkflowSettings) -> FastAPI:
@@ -33,7 +34,7 @@ def create(settings: WorkflowSettings) -> FastAPI:
             endpoints_snooze.router,
         ],
         subscriptions=[*subscriptions(settings), access_subscription("workflow")],
-        workers=[measure_outcomes, keep_dates],
+        workers=[measure_outcomes, keep_dates, forget_answers],
     )
 
 

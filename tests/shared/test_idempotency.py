@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from shared.auth import User
 from shared.db import DbSession, SessionMaker
 from shared.errors import ConflictError
 from shared.events.vocabulary import UserRole
-from shared.idempotency import Answer, OnceOnly, once
+from shared.idempotency import Answer, OnceOnly, forget_answers, forget_before, once
 from shared.settings import ServiceSettings
 from tests.support.eventually import eventually
 
@@ -196,6 +196,35 @@ async def test_a_key_is_forgotten_after_a_day(
             await session.execute(text(older), {"hours": hours})
     assert (await client.post(PATH, json={"value": "later"}, headers=_keyed("k"))).status_code == 201
     assert await effects() == ["v", "later"]
+
+
+async def test_answers_go_also_when_nobody_comes_back(
+    client: httpx.AsyncClient, session_maker: SessionMaker, query: Query_
+) -> None:
+    for number in range(5):
+        assert (await client.post(PATH, json={"value": "v"}, headers=_keyed(f"k{number}"))).status_code == 201
+    async with session_maker() as session, session.begin():
+        older = "UPDATE idempotency_keys SET created_at = created_at - make_interval(hours => 25) WHERE key < 'k4'"
+        await session.execute(text(older))
+    app = client._transport.app  # type: ignore[attr-defined]
+    worker = asyncio.create_task(forget_answers(app))
+    try:
+        left = await eventually(lambda: query("SELECT key FROM idempotency_keys"), lambda rows: len(rows) < 5)
+        assert [row.key for row in left] == ["k4"]
+        assert not worker.done()
+    finally:
+        worker.cancel()
+
+
+async def test_forgetting_goes_in_batches_and_waits_for_nobody(
+    client: httpx.AsyncClient, session_maker: SessionMaker, query: Query_
+) -> None:
+    for number in range(5):
+        assert (await client.post(PATH, json={"value": "v"}, headers=_keyed(f"k{number}"))).status_code == 201
+    async with session_maker() as busy, busy.begin():
+        await busy.execute(text("SELECT 1 FROM idempotency_keys WHERE key = 'k2' FOR UPDATE"))
+        assert await forget_before(session_maker, datetime.now(UTC) + timedelta(hours=1), batch=2) == 4
+    assert [row.key for row in await query("SELECT key FROM idempotency_keys")] == ["k2"]
 
 
 @pytest.mark.parametrize("key", ["", '"', 'a"b', '""', "a b", "x" * 256, '"' + "x" * 256 + '"'])
