@@ -126,14 +126,27 @@ async def mark_ids(session: AsyncSession, reads: ReadState, event_ids: Sequence[
     return marked
 
 
-async def mark_matching(session: AsyncSession, reads: ReadState, filters: FeedFilters, up_to: int) -> int:
-    """Note that the user has read what matches, up to a position; answers for how many events that is new.
+async def matching_up_to(session: AsyncSession, reads: ReadState, filters: FeedFilters, up_to: int) -> int:
+    """The position up to which, from the user's watermark on, every event matches; ``up_to`` at most."""
+    values = Values()
+    matches = " AND ".join(conditions(filters, values))
+    after, end = values.put(reads.watermark), values.put(up_to)
+    statement = f"""
+        SELECT coalesce(min(e.position) - 1, {end}) FROM activity_events AS e
+        WHERE e.position > {after} AND e.position <= {end}::bigint AND ({matches}) IS NOT TRUE
+    """  # noqa: S608 - constants
+    found: int = await (await raw_connection(session)).fetchval(statement, *values)
+    return found
+
+
+async def mark_matching(session: AsyncSession, reads: ReadState, filters: FeedFilters, up_to: int) -> None:
+    """Note that the user has read what matches, up to a position.
 
     It may be very many: `flag` lets `activity_events.read` follow.
     """
     values = Values()
     wanted = [*conditions(filters, values), f"e.position <= {values.put(up_to)}"]
-    return await _note(session, reads, values, wanted, flagged=False)
+    await _note(session, reads, values, wanted, flagged=False)
 
 
 async def _note(

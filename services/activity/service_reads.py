@@ -1,6 +1,7 @@
 """Marking as read, for one user at a time, and what follows for everybody from it."""
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -40,20 +41,25 @@ async def mark_some(session: AsyncSession, user_id: UUID, event_ids: list[UUID])
 async def mark_all(session: AsyncSession, user_id: UUID, filters: FeedFilters, up_to: int) -> tuple[int, ReadState]:
     """Mark all events that match the filters up to a position; what comes later stays unread.
 
-    A position beyond the end of the feed is the end as it is now. Without filters one number per user is moved,
-    however many events lie below it.
+    A position beyond the end of the feed is the end as it is now. As far as everything matches, which without filters
+    is all of it, one number per user is moved, however many events lie below it; only the rest is noted one by one.
     """
     before = await reads_repository.state(session, user_id)
     up_to = min(up_to, before.head)
-    if filters.none:
-        await reads_repository.raise_watermark(session, user_id, up_to)
-        await reads_repository.sweep(session, _SWEEP_STEP)
-        after = await reads_repository.state(session, user_id)
-        return (before.unread - before.head) - (after.unread - after.head), after
-    marked = await reads_repository.mark_matching(session, before, filters, up_to)
-    await reads_repository.flag(session, _SWEEP_STEP)
-    await reads_repository.advance(session, before)
-    return marked, await reads_repository.state(session, user_id)
+    covered = up_to
+    if not filters.none:
+        covered = await reads_repository.matching_up_to(session, before, filters, up_to)
+    moved = replace(before, watermark=max(before.watermark, covered))
+    if moved.watermark > before.watermark:
+        await reads_repository.raise_watermark(session, user_id, moved.watermark)
+    if covered < up_to:
+        await reads_repository.mark_matching(session, moved, filters, up_to)
+        await reads_repository.flag(session, _SWEEP_STEP)
+        await reads_repository.advance(session, moved)
+    # Last: others who mark wait for its lock.
+    await reads_repository.sweep(session, _SWEEP_STEP)
+    after = await reads_repository.state(session, user_id)
+    return (before.unread - before.head) - (after.unread - after.head), after
 
 
 async def follow_watermarks(app: FastAPI) -> None:

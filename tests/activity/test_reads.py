@@ -8,7 +8,7 @@ import pytest
 
 from services.activity import repository_reads
 from tests.activity.events import event, messages
-from tests.support.service import ServiceUnderTest
+from tests.support.service import ServiceUnderTest, user_id
 
 ROLES = ("admin", "nursing_leadership", "viewer")
 
@@ -105,6 +105,33 @@ async def test_all_that_match_up_to_a_position(service: ServiceUnderTest) -> Non
     assert await flags(service) == [False, True, False, False, False]
     assert (await post(service, "viewer", body={"up_to_position": 5, "filters": {}}))["marked"] == 4
     assert await unread(service, "viewer") == 0
+
+
+@pytest.mark.parametrize(
+    ("filters", "marked", "watermark", "singles"),
+    [
+        ({"from": "2000-01-01T00:00:00Z"}, 6, 6, 0),
+        ({"event_type": ["comment", "new_signal"]}, 6, 6, 0),
+        ({"to": "2026-07-01T09:00:05Z"}, 4, 4, 0),
+        ({"event_type": ["new_signal"]}, 4, 2, 2),
+        ({"event_type": ["comment"]}, 2, 0, 2),
+        ({"event_type": ["insight"]}, 0, 0, 0),
+        # Who did it is not known of any.
+        ({"user_id": str(user_id("admin"))}, 0, 0, 0),
+    ],
+)
+async def test_as_far_as_all_match_the_watermark_moves_and_only_the_rest_is_noted_singly(
+    service: ServiceUnderTest, filters: dict[str, Any], marked: int, watermark: int, singles: int
+) -> None:
+    await add(service, 1, 2)
+    await add(service, 3, 4, feedtype="comment")
+    await add(service, 5, 6)
+    assert (await post(service, "viewer", body={"up_to_position": 6, "filters": filters}))["marked"] == marked
+    assert await unread(service, "viewer") == 6 - marked
+    rows = await service.rows("SELECT coalesce(max(position), 0) AS position FROM feed_read_watermarks")
+    assert rows == [{"position": watermark}]
+    assert len(await service.rows("SELECT 1 FROM feed_reads")) == singles
+    assert (await post(service, "viewer", body={"up_to_position": 6, "filters": filters}))["marked"] == 0
 
 
 async def test_users_who_read_in_any_order_have_exact_counts(service: ServiceUnderTest) -> None:
