@@ -82,7 +82,8 @@ class Relay:
                 client_id=f"compass-{self._schema}-relay",
                 acks="all",
                 enable_idempotence=True,
-                linger_ms=5,
+                # A look at the outbox is sent as a whole: waiting for more would only make it later.
+                linger_ms=0,
                 max_batch_size=256 * 1024,
                 max_request_size=8 * MAX_MESSAGE_BYTES,
                 request_timeout_ms=int(self._settings.outbox_acknowledge_seconds * 1000),
