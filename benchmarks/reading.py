@@ -152,7 +152,9 @@ async def _statements(
     heard: list[Statement] = []
 
     def listen(record: Any) -> None:
-        if record.query.lstrip().startswith(("SELECT ", "WITH ", "(SELECT")) and " FROM " in record.query:
+        looks = record.query.lstrip().startswith(("SELECT ", "WITH ", "(SELECT")) and " FROM " in record.query
+        # What asyncpg asks once per connection about a type is not the request's.
+        if looks and "typeinfo_tree" not in record.query:
             heard.append((record.query, record.args))
 
     engine = app.state.session_maker.kw["bind"]
