@@ -377,6 +377,27 @@ async def test_readers_are_sent_away_at_once_when_the_service_stops(
         assert [found["position"] for found in await stream.events(1)] == [2]
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 14])
+async def test_a_reader_that_catches_up_is_sent_away_too_when_the_service_stops(
+    committing: SessionMaker, instances: Sequence[Instance], monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    monkeypatch.setattr(service_stream, "PAGE", 7)
+    await record(committing, *(event(n) for n in range(100)))
+    state = instances[0].app.state
+    hub = service_hub.Hub()
+    hub.position = 100
+    place = service_stream.Place(hub, committing, state.access, state.settings)
+    mine = token("viewer")
+    frames = service_stream.Follow(place, state.access.verify(mine), mine, FeedFilters(), 0).frames()
+    # It begins, and is brought seven events further each time.
+    sent = [await anext(frames) for _ in range(pieces)]
+    hub.stopping = True
+    assert (await anext(frames)).startswith(b"event: reconnect")
+    assert [piece async for piece in frames] == []
+    # What it has seen is where it goes on, on another instance.
+    assert f"\nid: {7 * (pieces - 1)}\n".encode() in b"\n" + sent[-1]
+
+
 async def test_a_reader_that_takes_nothing_is_cut_off(committing: SessionMaker, instances: Sequence[Instance]) -> None:
     place = instances[0]
     place.app.state.settings = place.app.state.settings.model_copy(update={"stream_stalled_seconds": 0.3})
