@@ -124,7 +124,9 @@ async def test_a_message_that_breaks_the_batch_does_not_keep_the_others(
 async def test_a_dead_letter_that_cannot_be_stored_is_tried_until_it_can(
     session_maker: SessionMaker, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    depths, pauses, store_letter = [], [], dead_letters.reject
+    depths: list[int] = []
+    pauses: list[float] = []
+    store_letter = dead_letters.reject
 
     async def fail_first(session: AsyncSession, service: str, group: str, rejections: Sequence[Rejection]) -> None:
         if rejections and len(depths) < 12:
