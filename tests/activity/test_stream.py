@@ -2,133 +2,29 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from sqlalchemy import text
 
-from deploy.local.ports import free_port
-from deploy.local.postgres import EmbeddedPostgres
 from services.activity import service_hub, service_stream
 from services.activity.consumers import SUBSCRIPTIONS
-from services.activity.main import create
 from services.activity.repository_filters import FeedFilters
 from services.activity.schemas import FeedEvent
-from services.activity.settings import ActivitySettings
-from shared.access import Access
 from shared.db import SessionMaker
-from shared.events.topics import COMPASS_AUTH, COMPASS_WORKFLOW
+from shared.events.topics import COMPASS_AUTH
 from shared.events.vocabulary import ActivityEventType
 from shared.kafka import BatchProcessor
-from tests.activity.events import event, example, messages
+from tests.activity.events import event, example
+from tests.activity.streams import Instance, Stream, record
 from tests.support.eventually import eventually
 from tests.support.factories import message
-from tests.support.service import SIGNING_KEY, service_settings, token, user_id
-
-
-class Instance:
-    """A running instance of the service, without Kafka."""
-
-    def __init__(self, app: FastAPI, url: str) -> None:
-        self.app = app
-        self.url = url
-
-    @asynccontextmanager
-    async def stream(
-        self, query: str = "", *, after: int | None = None, role: str = "viewer", **claims: Any
-    ) -> AsyncIterator["Stream"]:
-        """A stream that is being read."""
-        headers = {"authorization": f"Bearer {token(role, **claims)}"}
-        if after is not None:
-            headers["last-event-id"] = str(after)
-        async with (
-            httpx.AsyncClient(base_url=self.url, timeout=20) as client,
-            client.stream("GET", f"/api/feed/stream{query}", headers=headers) as answer,
-        ):
-            assert answer.status_code == 200
-            assert answer.headers["content-type"].startswith("text/event-stream")
-            stream = Stream(answer.aiter_lines())
-            retry, begin = await stream.block()
-            assert retry == "retry: 1000"
-            assert after is None or begin == f"id: {after}"
-            yield stream
-
-
-class Stream:
-    """The blocks of a stream, one after the other."""
-
-    def __init__(self, lines: AsyncIterator[str]) -> None:
-        self._lines = lines
-
-    async def block(self) -> list[str]:
-        """The lines up to the next empty one; none at the end."""
-        found: list[str] = []
-        async with asyncio.timeout(15):
-            async for line in self._lines:
-                if not line:
-                    return found
-                found.append(line)
-        return found
-
-    async def events(self, count: int) -> list[dict[str, Any]]:
-        """The next events of the feed."""
-        found: list[dict[str, Any]] = []
-        while len(found) < count:
-            number, kind, data = await self.block()
-            event = json.loads(data.removeprefix("data: "))
-            assert (number, kind) == (f"id: {event['position']}", "event: activity")
-            found.append(event)
-        return found
-
-
-@pytest.fixture
-async def instances(
-    postgres: EmbeddedPostgres, own_database: str, committing: SessionMaker
-) -> AsyncIterator[Sequence[Instance]]:
-    """Two instances of the service on one database."""
-    async with committing() as session, session.begin():
-        await session.execute(
-            text("INSERT INTO verification_keys (kid, public_jwk) VALUES ('test-key', CAST(:jwk AS jsonb))"),
-            {"jwk": json.dumps(SIGNING_KEY.as_dict(private=False))},
-        )
-    settings = service_settings(ActivitySettings, postgres.service_url("activity", own_database))
-    started, tasks, servers = [], [], []
-    for _ in range(2):
-        app = create(settings)
-        app.state.session_maker = committing
-        app.state.access = Access(settings, committing)
-        await app.state.access.refresh()
-        port = free_port()
-        server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_config=None))
-        servers.append(server)
-        tasks += [asyncio.create_task(server.serve()), asyncio.create_task(app.state.hub.run(app))]
-        started.append(Instance(app, f"http://127.0.0.1:{port}"))
-
-    async def up() -> bool:
-        return all(server.started for server in servers)
-
-    await eventually(up)
-    yield started
-    for server in servers:
-        server.should_exit = server.force_exit = True
-    for task in tasks[1::2]:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def record(committing: SessionMaker, *sent: dict[str, Any]) -> None:
-    """Record events as one instance's consumer does."""
-    process = BatchProcessor("activity", SUBSCRIPTIONS[1], committing)
-    await process(messages(*sent, topic=COMPASS_WORKFLOW))
+from tests.support.service import token, user_id
 
 
 async def test_every_instance_hears_of_every_event_at_once(
