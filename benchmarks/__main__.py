@@ -7,7 +7,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import bulk, export, feed_latency, feed_page, gateway, ingest, paced, reading, relay
+from benchmarks import bulk, export, feed_latency, feed_page, gateway, ingest, login_flood, paced, reading, relay
 from benchmarks.measure import Report, show, store
 from benchmarks.servers import Servers, servers
 
@@ -23,6 +23,7 @@ ON_A_STACK: dict[str, Callable[[int], Coroutine[Any, Any, list[Report]]]] = {
     "paced": paced.run,
     "gateway": gateway.run,
     "feed_latency": feed_latency.run,
+    "login_flood": login_flood.run,
 }
 """Those that start all processes themselves."""
 
