@@ -19,7 +19,7 @@ from services.signals.service_validation import Identity
 from shared.db import raw_connection
 from shared.events.vocabulary import MagnitudeTier, MetricPolarity, SignalType
 
-_ROWS_PER_CHUNK: Final = 100
+_ROWS_PER_CHUNK: Final = 50
 
 _HEAD: Final = """
     SELECT id, entity_id, detected_at, is_current, event_sequence, content_hash, simplified_signal_type,

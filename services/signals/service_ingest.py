@@ -33,8 +33,10 @@ from shared.events.vocabulary import ActivityEventType, MagnitudeTier, SignalTyp
 from shared.outbox import Event
 
 _NOTICEABLE_SEVERITY: Final = 5
-# Reading and folding a batch takes tens of milliseconds, in which requests would wait.
-_MESSAGES_BETWEEN_PAUSES: Final = 50
+# Reading and folding a batch takes tens of milliseconds, in which requests would wait; so many messages take one. A
+# request needs several turns of the event loop, so only one batch at a time has a slice of each.
+_MESSAGES_BETWEEN_PAUSES: Final = 10
+_turn: Final = asyncio.Lock()
 # The tiers that decide where the severity hardly moved, worst first.
 _DECIDING_TIERS: Final = (
     MagnitudeTier.CRITICAL,
@@ -81,11 +83,12 @@ async def ingest(
     ]
     earlier = await repository_ingest.earlier_detections(session, late) if late else {}
     folding = Folding(past, earlier, metrics, settings, datetime.now(UTC))
-    for number, place in enumerate(relevant):
-        if number % _MESSAGES_BETWEEN_PAUSES == 0:
-            await asyncio.sleep(0)
-        if (detection := read_message(place)) is not None:
-            folding.take(detection)
+    async with _turn:
+        for number, place in enumerate(relevant):
+            if number % _MESSAGES_BETWEEN_PAUSES == 0:
+                await asyncio.sleep(0)
+            if (detection := read_message(place)) is not None:
+                folding.take(detection)
     if folding.demoted:
         await repository_ingest.demote(session, folding.demoted)
     if folding.updated:
