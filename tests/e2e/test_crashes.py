@@ -57,7 +57,9 @@ async def test_20000_signals_survive_kills_of_signals_and_activity(stack: LocalS
         SELECT subject FROM (
             SELECT subject, sequence, row_number() OVER (PARTITION BY source, subject ORDER BY position) AS place
             FROM activity.audit_log
+            WHERE subject IN (SELECT id FROM signals.signals WHERE canonical_node_id = $1)
         ) AS numbered WHERE sequence <> place LIMIT 5
         """,
+        node,
     )
     assert gaps == []
