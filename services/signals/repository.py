@@ -25,7 +25,7 @@ from shared.db import AnySession, raw_connection
 _WALKED: Final = 1000
 _WALKED_PER_SKIPPED: Final = 3
 # So many are read and sorted rather than looked for in the order of a sort.
-_FEW: Final = 20_000
+FEW: Final = 20_000
 
 _DAYS_OPEN: Final = (
     "GREATEST(0, floor(extract(epoch FROM COALESCE(s.closed_at, now()) - s.detected_at) / 86400))::int AS days_open"
@@ -103,16 +103,16 @@ async def page(
 ) -> list[Row]:
     """Up to so many rows after a place. Equal keys are in the order of detection and id; missing ones are last.
 
-    ``known`` is how many match in all, where that is known; it decides only how they are looked for. ``found_by`` is
-    what the filter ``q`` stands for.
+    ``known`` is how many match in all, where that is known, or that they are more than FEW; it decides only how they
+    are looked for. ``found_by`` is what the filter ``q`` stands for.
     """
     matching, sparse = conditions(filters, sort)
-    if known is not None and known > _FEW:
+    if found_by is not None:
+        found_by.add_to(sparse)
+    if known is not None and known > FEW:
         matching.also(sparse)
         sparse = Conditions()
     matching.also(names_in_order(filters, sort))
-    if found_by is not None:
-        found_by.add_to(sparse)
     if sort is not NULLABLE:
         return await _part(session, matching, sparse, sort, order, place, rows, known)
     column = SORT_COLUMNS[sort][0]

@@ -27,8 +27,10 @@ async def list_page(session: AnySession, totals: LargeTotals, query: SignalQuery
     place = Place(offset=query.offset or 0) if query.cursor is None else _place(query)
     known = await totals.known(session, filters)
     found_by = None if filters.q is None else await search(session, filters.q)
+    least = 0 if known is not None else await repository_totals.at_least(session, filters, found_by)
+    many = least if known is None and least > repository.FEW else known
     rows = await repository.page(
-        session, filters, query.sort_by, query.sort_order, place, query.limit + 1, known, found_by
+        session, filters, query.sort_by, query.sort_order, place, query.limit + 1, many, found_by
     )
     has_more = len(rows) > query.limit
     del rows[query.limit :]
@@ -36,8 +38,8 @@ async def list_page(session: AnySession, totals: LargeTotals, query: SignalQuery
         total = place.offset + len(rows)
     elif known is not None:
         total = known
-    elif (at_least := await repository_totals.at_least(session, filters, found_by)) > COUNT_CAP:
-        total = at_least
+    elif least > COUNT_CAP:
+        total = least
     else:
         total = await repository.count(session, filters, found_by, COUNT_CAP + 1)
     cursor = None
