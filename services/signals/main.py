@@ -19,6 +19,7 @@ from services.signals.service_totals import LargeTotals
 from services.signals.settings import SignalsSettings
 from shared.access import access_subscription
 from shared.app import create_app, run
+from shared.idempotency import forget_answers
 
 
 def create(settings: SignalsSettings) -> FastAPI:
@@ -37,7 +38,7 @@ def create(settings: SignalsSettings) -> FastAPI:
             endpoints_dead_letters.router,
         ],
         subscriptions=[*subscriptions(settings), access_subscription("signals")],
-        workers=[keep_option_counts, follow_registry],
+        workers=[keep_option_counts, follow_registry, forget_answers],
     )
     app.state.answers = Answers()
     app.state.large_totals = LargeTotals()

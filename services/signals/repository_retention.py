@@ -18,7 +18,6 @@ def _delete(table: str, key: str, condition: str) -> str:
 
 _WAITING_INSIGHTS: Final = text(_delete("insights", "id", "signal_id IS NULL AND received_at < :before"))
 _REPLAYED_DEAD_LETTERS: Final = text(_delete("dead_letters", "id", "replayed_at < :before"))
-_IDEMPOTENCY_KEYS: Final = text(_delete("idempotency_keys", "user_id, key", "created_at < :before"))
 
 
 async def delete_waiting_insights(session: AsyncSession, before: datetime, rows: int) -> int:
@@ -29,8 +28,3 @@ async def delete_waiting_insights(session: AsyncSession, before: datetime, rows:
 async def delete_replayed_dead_letters(session: AsyncSession, before: datetime, rows: int) -> int:
     """Delete dead letters that were replayed before a time; answers how many."""
     return len((await session.execute(_REPLAYED_DEAD_LETTERS, {"before": before, "rows": rows})).all())
-
-
-async def delete_idempotency_keys(session: AsyncSession, before: datetime, rows: int) -> int:
-    """Delete answers that were remembered before a time; answers how many."""
-    return len((await session.execute(_IDEMPOTENCY_KEYS, {"before": before, "rows": rows})).all())

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.signals import repository_archive, repository_retention, repository_waiting
 from services.signals.settings import SignalsSettings
-from shared import commands, idempotency
+from shared import commands
 from shared.db import SessionMaker
 from shared.settings import load
 
@@ -34,7 +34,6 @@ class Limits:
     waiting_insights: datetime
     waiting_states: datetime
     replayed_dead_letters: datetime
-    idempotency_keys: datetime
 
 
 @dataclass(slots=True)
@@ -45,7 +44,6 @@ class Kept:
     waiting_insights: int = 0
     waiting_states: int = 0
     replayed_dead_letters: int = 0
-    idempotency_keys: int = 0
 
 
 async def keep(maker: SessionMaker, limits: Limits, report: Callable[[str], None], rows: int = BATCH_SIZE) -> Kept:
@@ -69,12 +67,6 @@ async def keep(maker: SessionMaker, limits: Limits, report: Callable[[str], None
         "replayed dead letters",
         report,
         lambda session: repository_retention.delete_replayed_dead_letters(session, limits.replayed_dead_letters, rows),
-    )
-    kept.idempotency_keys = await _delete(
-        maker,
-        "remembered answers",
-        report,
-        lambda session: repository_retention.delete_idempotency_keys(session, limits.idempotency_keys, rows),
     )
     return kept
 
@@ -158,7 +150,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             now - chosen.waiting_insights,
             now - chosen.waiting_states,
             now - chosen.replayed_dead_letters,
-            now - idempotency.KEPT_FOR,
         )
     except OverflowError:
         parser.error("an age reaches back before the year 1")
@@ -169,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.tell(
             f"{kept.history:,} detections archived; deleted: {kept.waiting_insights:,} insights without a signal, "
             f"{kept.waiting_states:,} workflow states without a signal, "
-            f"{kept.replayed_dead_letters:,} replayed dead letters, {kept.idempotency_keys:,} remembered answers"
+            f"{kept.replayed_dead_letters:,} replayed dead letters"
         )
         return 0
 

@@ -59,6 +59,19 @@ def test_handlers_hold_no_sql(file: Path) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=relative)
+def test_who_remembers_answers_forgets_them(service: Path) -> None:
+    used = {module for file in service.glob("*.py") for module in imports(file)}
+    workers = next(
+        word.value
+        for node in ast.walk(ast.parse((service / "main.py").read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "create_app"
+        for word in node.keywords
+        if word.arg == "workers"
+    )
+    assert ("shared.idempotency.once" in used) == ("forget_answers" in ast.unparse(workers))
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=relative)
 def test_services_share_their_file_names(service: Path) -> None:
     """A file is one of the map's, a part of one (`repository_ingest.py`), a pure function or a command."""
     for file in service.glob("*.py"):

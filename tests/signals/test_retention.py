@@ -30,7 +30,7 @@ NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def limits(history: datetime = NEVER, waiting: datetime = NEVER, replayed: datetime = NEVER) -> Limits:
-    return Limits(history, waiting, NEVER, replayed, NEVER)
+    return Limits(history, waiting, NEVER, replayed)
 
 
 async def detect(service: ServiceUnderTest, *values: dict[str, Any]) -> None:
@@ -198,8 +198,7 @@ async def test_what_else_goes_after_its_time(service: ServiceUnderTest) -> None:
         letters = (await client.get("/api/dead-letters")).json()["dead_letters"]
         for number in (0, 1):
             body = {"ids": [letters[number]["id"]]}
-            key = {"idempotency-key": f"k{number}"}
-            assert (await client.post("/api/dead-letters/replay", json=body, headers=key)).status_code == 200
+            assert (await client.post("/api/dead-letters/replay", json=body)).status_code == 200
     async with service.session_maker() as session, session.begin():
         for statement in (
             "UPDATE insights SET received_at = received_at - interval '31 days' WHERE signal_id IS NOT NULL",
@@ -207,18 +206,13 @@ async def test_what_else_goes_after_its_time(service: ServiceUnderTest) -> None:
             "(SELECT id FROM insights WHERE signal_id IS NULL ORDER BY received_at LIMIT 1)",
             "UPDATE dead_letters SET replayed_at = replayed_at - interval '31 days' WHERE id = "
             "(SELECT id FROM dead_letters WHERE replayed_at IS NOT NULL ORDER BY id LIMIT 1)",
-            "UPDATE idempotency_keys SET created_at = created_at - interval '25 hours' WHERE key = 'k0'",
         ):
             await session.execute(text(statement))
-    now = datetime.now(UTC)
-    month = now - timedelta(days=30)
-    kept = await keep(
-        service.session_maker, Limits(NEVER, month, NEVER, month, now - timedelta(days=1)), lambda _: None, 1
-    )
-    assert kept == Kept(waiting_insights=1, replayed_dead_letters=1, idempotency_keys=1)
+    month = datetime.now(UTC) - timedelta(days=30)
+    kept = await keep(service.session_maker, limits(waiting=month, replayed=month), lambda _: None, 1)
+    assert kept == Kept(waiting_insights=1, replayed_dead_letters=1)
     assert len(await service.rows("SELECT 1 FROM insights")) == 2
     assert len(await service.rows("SELECT 1 FROM dead_letters")) == 2
-    assert await service.rows("SELECT key FROM idempotency_keys") == [{"key": "k1"}]
 
 
 async def test_workflow_states_that_never_found_their_signal_go_after_their_time(service: ServiceUnderTest) -> None:
@@ -238,7 +232,7 @@ async def test_workflow_states_that_never_found_their_signal_go_after_their_time
             {"kept": waiting[0]},
         )
     before = datetime.now(UTC) - timedelta(days=90)
-    kept = await keep(service.session_maker, Limits(NEVER, NEVER, before, NEVER, NEVER), lambda _: None, 1)
+    kept = await keep(service.session_maker, Limits(NEVER, NEVER, before, NEVER), lambda _: None, 1)
     assert kept == Kept(waiting_states=2)
     [row] = await service.rows("SELECT signal_id FROM waiting_workflow_states")
     assert str(row["signal_id"]) == waiting[0]
