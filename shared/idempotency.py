@@ -9,7 +9,6 @@ has no effect and leaves its key free. A second request that arrives while the f
 service's declarative base takes `shared.tables.IDEMPOTENCY_TABLES`, and `forget_answers` is one of its workers.
 """
 
-import asyncio
 import hashlib
 import json
 import re
@@ -28,8 +27,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.auth import User
-from shared.db import SessionMaker, is_transient
+from shared.db import SessionMaker
 from shared.errors import FieldProblem, InvalidError
+from shared.supervision import look_again
 from shared.tables import idempotency_keys
 
 logger = structlog.get_logger(__name__)
@@ -41,7 +41,6 @@ _KEY: Final = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255
 _TABLE: Final = idempotency_keys.c
 
 _FORGET_EVERY_SECONDS: Final = 600.0
-_RETRY_SECONDS: Final = 1.0
 _BATCH: Final = 1000
 
 
@@ -182,17 +181,13 @@ async def forget_answers(app: FastAPI) -> None:
 
     A database that is away is waited for.
     """
-    while True:
-        pause = _FORGET_EVERY_SECONDS
-        try:
-            if forgotten := await forget_before(app.state.session_maker, datetime.now(UTC) - KEPT_FOR):
-                logger.info("forgot remembered answers", count=forgotten)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            logger.warning("forgetting has to wait for the database", error=repr(error))
-            pause = _RETRY_SECONDS
-        await asyncio.sleep(pause)
+
+    async def look() -> bool:
+        if forgotten := await forget_before(app.state.session_maker, datetime.now(UTC) - KEPT_FOR):
+            logger.info("forgot remembered answers", count=forgotten)
+        return False
+
+    await look_again("forgetting answers", look, _FORGET_EVERY_SECONDS)
 
 
 async def forget_before(maker: SessionMaker, moment: datetime, batch: int = _BATCH) -> int:

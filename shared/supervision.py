@@ -5,13 +5,15 @@ than one whose upkeep failed once.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NoReturn
+from uuid import uuid4
 
 import structlog
 
-from shared.telemetry import WORKER_RESTARTS
+from shared.db import is_transient
+from shared.telemetry import WORKER_RESTARTS, Cause, set_cause
 
 logger = structlog.get_logger(__name__)
 
@@ -71,3 +73,24 @@ class Supervised:
         except Exception as error:  # noqa: BLE001 - whatever it was, it is logged, and the work goes on
             return error
         return None
+
+
+async def look_again(what: str, look: Callable[[], Awaitable[bool]], every_seconds: float) -> NoReturn:
+    """Look until cancelled: at once again while a look says that there may be more to do, else after a while.
+
+    A database that is away, or a race that was lost, is waited for, for a second at most; any other failure is raised.
+    Each look is the cause of what it tells, which is none that a request or a message has caused. ``what`` is for the
+    log.
+    """
+    while True:
+        pause = every_seconds
+        set_cause(Cause(str(uuid4())))
+        try:
+            if await look():
+                pause = 0.0
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            pause = min(every_seconds, FIRST_PAUSE_SECONDS)
+            logger.warning("a worker has to wait for the database", work=what, error=repr(error))
+        await asyncio.sleep(pause)

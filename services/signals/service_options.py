@@ -4,19 +4,18 @@ With a second between two folds and an answer kept for a second (three where man
 answered is less than 5 s behind the signals.
 """
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
-import structlog
 from fastapi import FastAPI
 
 from services.signals import repository_options
 from services.signals.repository_options import OptionCount
 from services.signals.schemas_options import SEVERITY_BANDS, FacilitiesQuery, Narrowing, OptionsQuery
-from shared.db import SessionMaker, is_transient
+from shared.db import SessionMaker
 from shared.events.vocabulary import (
     AssignmentStatus,
     ConsistencyTier,
@@ -25,8 +24,7 @@ from shared.events.vocabulary import (
     SignalType,
     TrajectoryTier,
 )
-
-logger = structlog.get_logger(__name__)
+from shared.supervision import look_again
 
 _FOLD_SECONDS: Final = 1.0
 
@@ -44,15 +42,7 @@ _SUMMED: Final = ("signal", "signal_type", "severity", "status", "assignee_id", 
 
 async def keep_option_counts(app: FastAPI) -> None:
     """Fold what ingest, workflow and commands changed into the counts, until cancelled."""
-    while True:
-        try:
-            while await fold(app.state.session_maker):
-                pass
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            logger.warning("option counts have to wait for the database", error=repr(error))
-        await asyncio.sleep(_FOLD_SECONDS)
+    await look_again("option counts", partial(fold, app.state.session_maker), _FOLD_SECONDS)
 
 
 async def fold(maker: SessionMaker) -> bool:

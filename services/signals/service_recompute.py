@@ -24,9 +24,10 @@ from services.signals.service_reclassification import reclassified
 from services.signals.service_summaries import corrected
 from services.signals.settings import SignalsSettings
 from shared import outbox
-from shared.db import SessionMaker, is_transient
+from shared.db import SessionMaker
 from shared.events.signals import SIGNAL_CORRECTED, SignalChanged
 from shared.outbox import Event
+from shared.supervision import look_again
 
 logger = structlog.get_logger(__name__)
 
@@ -115,15 +116,14 @@ def _event(signal: StoredSignal, metric: MetricEntry | None, changed: list[str],
 async def follow_registry(app: FastAPI) -> None:
     """Work off what changes of the registry asked for, as long as the service runs."""
     settings: SignalsSettings = app.state.settings
-    while True:
-        more = False
-        try:
-            more = await follow_once(app.state.session_maker, settings.classification)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            logger.warning("recomputation has to wait", error=repr(error))
-        await asyncio.sleep(_BREATH_SECONDS if more else _LOOK_SECONDS)
+
+    async def look() -> bool:
+        more = await follow_once(app.state.session_maker, settings.classification)
+        if more:
+            await asyncio.sleep(_BREATH_SECONDS)
+        return more
+
+    await look_again("recomputation", look, _LOOK_SECONDS)
 
 
 async def follow_once(maker: SessionMaker, settings: ClassificationSettings) -> bool:

@@ -5,13 +5,11 @@ of its signal: a restart or a second process neither repeats nor leaves out anyt
 that was missed, because nothing ran or the signal was snoozed, is left out; the later ones are made up for.
 """
 
-import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import structlog
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,12 +20,10 @@ from services.workflow.service_transitions import wake
 from services.workflow.service_views import people_of
 from services.workflow.settings import DueSettings
 from shared import outbox
-from shared.db import SessionMaker, is_transient
+from shared.db import SessionMaker
 from shared.events.workflow import AssignmentReason, Person
 from shared.outbox import Event
-from shared.telemetry import Cause, set_cause
-
-logger = structlog.get_logger(__name__)
+from shared.supervision import look_again
 
 _BATCH: Final = 100
 
@@ -36,20 +32,15 @@ async def keep_dates(app: FastAPI) -> None:
     """Wake, remind and escalate when it is time, until cancelled; a database that is away is waited for."""
     maker: SessionMaker = app.state.session_maker
     due: DueSettings = app.state.settings.due
-    while True:
-        done = 0
-        set_cause(Cause(str(uuid4())))
-        try:
-            async with maker() as session, session.begin():
-                done = await wake_due(session, datetime.now(UTC))
-            async with maker() as session, session.begin():
-                done += await remind_due(session, datetime.now(UTC), due)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            logger.warning("reminders have to wait for the database", error=repr(error))
-        if not done:
-            await asyncio.sleep(due.check_seconds)
+
+    async def look() -> bool:
+        async with maker() as session, session.begin():
+            woken = await wake_due(session, datetime.now(UTC))
+        async with maker() as session, session.begin():
+            reminded = await remind_due(session, datetime.now(UTC), due)
+        return woken + reminded > 0
+
+    await look_again("due dates", look, due.check_seconds)
 
 
 async def wake_due(session: AsyncSession, now: datetime) -> int:

@@ -5,13 +5,11 @@ are measured as they come, whenever that is; or, where none comes any more, when
 changes nothing: the outcome says when it was measured.
 """
 
-import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-import structlog
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,12 +22,11 @@ from services.workflow.service_measurement import Reading, Windows, measure
 from services.workflow.settings import OutcomeSettings
 from shared import outbox
 from shared.auth import User
-from shared.db import is_transient
+from shared.db import SessionMaker
 from shared.errors import ConflictError, NotFoundError
 from shared.events.workflow import InterventionOutcome
 from shared.preconditions import Precondition
-
-logger = structlog.get_logger(__name__)
+from shared.supervision import look_again
 
 _BATCH: Final = 100
 
@@ -81,18 +78,14 @@ async def measure_due(session: AsyncSession, now: datetime, rules: OutcomeSettin
 
 async def measure_outcomes(app: FastAPI) -> None:
     """Measure by itself what is due, until cancelled; a database that is away is waited for."""
+    maker: SessionMaker = app.state.session_maker
     rules: OutcomeSettings = app.state.settings.outcome
-    while True:
-        measured = 0
-        try:
-            async with app.state.session_maker() as session, session.begin():
-                measured = await measure_due(session, datetime.now(UTC), rules)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            logger.warning("measuring outcomes has to wait for the database", error=repr(error))
-        if not measured:
-            await asyncio.sleep(rules.check_seconds)
+
+    async def look() -> bool:
+        async with maker() as session, session.begin():
+            return await measure_due(session, datetime.now(UTC), rules) > 0
+
+    await look_again("outcomes", look, rules.check_seconds)
 
 
 async def view(session: AsyncSession, intervention: Intervention, rules: OutcomeSettings) -> InterventionView:

@@ -13,7 +13,8 @@ from sqlalchemy import text
 from shared.app import create_app
 from shared.db import SessionMaker
 from shared.settings import ServiceSettings
-from shared.supervision import Supervised
+from shared.supervision import Supervised, look_again
+from shared.telemetry import current_cause
 from tests.support.eventually import eventually
 
 Work = Callable[[], Coroutine[Any, Any, None]]
@@ -100,6 +101,47 @@ async def test_after_going_on_for_long_the_pauses_begin_anew(monkeypatch: pytest
     async with supervised(Failing(4, ValueError()), first_pause=1, longest_pause=10):
         await asyncio.wait_for(enough.wait(), 5)
     assert pauses == [1, 2, 1, 2]
+
+
+class Looking:
+    """Looks that find more, nothing more, or fail, as they are told; and the pauses after each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: bool | Exception) -> None:
+        self._outcomes = iter(outcomes)
+        self.pauses: list[float] = []
+        self.causes: list[str | None] = []
+        sleep = asyncio.sleep
+
+        async def note(seconds: float) -> None:
+            self.pauses.append(seconds)
+            await sleep(0)
+
+        monkeypatch.setattr("shared.supervision.asyncio.sleep", note)
+
+    async def __call__(self) -> bool:
+        self.causes.append(current_cause().correlation_id)
+        outcome = next(self._outcomes, ValueError("the last look"))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+@pytest.mark.parametrize(("every", "retried"), [(600.0, 1.0), (0.25, 0.25)])
+async def test_a_look_follows_at_once_while_there_is_more_and_soon_when_the_database_was_away(
+    monkeypatch: pytest.MonkeyPatch, every: float, retried: float
+) -> None:
+    look = Looking(monkeypatch, True, True, False, ConnectionRefusedError(), TimeoutError(), False)
+    with pytest.raises(ValueError, match="the last look"):
+        await look_again("work", look, every)
+    assert look.pauses == [0, 0, every, retried, retried, every]
+
+
+async def test_each_look_is_a_cause_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Looking(monkeypatch, True, False)
+    with pytest.raises(ValueError, match="the last look"):
+        await look_again("work", look, 5)
+    assert len(set(look.causes)) == 3
+    assert None not in look.causes
 
 
 async def test_it_ends_when_it_is_cancelled() -> None:
