@@ -1,12 +1,17 @@
 """What the commands of all services have in common: the configured database, patience, and an end by Ctrl-C."""
 
+import argparse
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from shared.db import SessionMaker, create_engine, create_session_maker, is_transient
+from shared.moments import Moment
 from shared.settings import ServiceSettings
 
 Outcome = TypeVar("Outcome")
@@ -14,6 +19,7 @@ Outcome = TypeVar("Outcome")
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _INTERRUPTED: Final = 130
+_moments: Final[TypeAdapter[datetime]] = TypeAdapter(Moment)
 
 
 @asynccontextmanager
@@ -50,6 +56,18 @@ def run(work: Coroutine[Any, Any, int]) -> int:
     except KeyboardInterrupt:
         say("interrupted")
         return _INTERRUPTED
+
+
+def moment(given: str) -> datetime:
+    """The type of an argument that is a moment.
+
+    Raises:
+        argparse.ArgumentTypeError: for what is none.
+    """
+    try:
+        return _moments.validate_python(given)
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
 def tell(line: str) -> None:

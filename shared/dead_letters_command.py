@@ -12,24 +12,20 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError
-
 from shared import commands, dead_letters_reading, dead_letters_replay
 from shared.db import SessionMaker
 from shared.dead_letters_reading import DeadLetter, DeadLetterFilters, readable
 from shared.dead_letters_replay import Replay
-from shared.moments import Moment
 from shared.settings import ServiceSettings, load
 
 _ROWS_AT_ONCE: Final = 500
-_moments: Final[TypeAdapter[datetime]] = TypeAdapter(Moment)
 
 
 def main(service: str, settings_class: type[ServiceSettings], arguments: Sequence[str] | None = None) -> int:
     """The command of a service; answers the exit status."""
     parser = _parser(service)
     chosen = parser.parse_args(arguments)
-    if chosen.action == "replay" and bool(chosen.ids) == _is_narrowed(chosen):
+    if chosen.action == "replay" and bool(chosen.ids) == bool(_filters(chosen).conditions()):
         parser.error("replay: name either ids or what to replay by (--topic, --code, --group, --from, --to)")
     settings = load(settings_class)
 
@@ -59,8 +55,10 @@ def _parser(service: str) -> argparse.ArgumentParser:
         filters.add_argument(
             option, dest=name, action="append", default=[], help=f"{what}; several times for any of them"
         )
-    filters.add_argument("--from", dest="rejected_from", type=_moment, help="rejected at this time (RFC 3339) or later")
-    filters.add_argument("--to", dest="rejected_to", type=_moment, help="rejected before this time (RFC 3339)")
+    filters.add_argument(
+        "--from", dest="rejected_from", type=commands.moment, help="rejected at this time (RFC 3339) or later"
+    )
+    filters.add_argument("--to", dest="rejected_to", type=commands.moment, help="rejected before this time (RFC 3339)")
 
     listing = actions.add_parser("list", parents=[filters], help="one line for each, latest first")
     listing.add_argument(
@@ -75,16 +73,7 @@ def _parser(service: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _moment(given: str) -> datetime:
-    try:
-        return _moments.validate_python(given)
-    except ValidationError as error:
-        raise argparse.ArgumentTypeError(error.errors()[0]["msg"]) from None
-
-
 def _filters(chosen: argparse.Namespace) -> DeadLetterFilters:
-    if chosen.action == "show":
-        return DeadLetterFilters()
     return DeadLetterFilters(
         chosen.topics,
         chosen.codes,
@@ -93,10 +82,6 @@ def _filters(chosen: argparse.Namespace) -> DeadLetterFilters:
         chosen.rejected_to,
         getattr(chosen, "replayed", None),
     )
-
-
-def _is_narrowed(chosen: argparse.Namespace) -> bool:
-    return bool(chosen.topics or chosen.codes or chosen.consumer_groups or chosen.rejected_from or chosen.rejected_to)
 
 
 async def _list(maker: SessionMaker, filters: DeadLetterFilters) -> int:

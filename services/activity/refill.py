@@ -7,7 +7,6 @@ to where it ends now, in no consumer group: the service's own progress stays as 
 stored, at its end, and shown in the feed; gaps close by that. Ends with what was stored and what is still missing.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +17,8 @@ from services.activity import repository_audit_pages, service
 from services.activity.consumers import AUDITED_TOPICS
 from services.activity.repository_audit import AuditRow
 from services.activity.settings import ActivitySettings
-from shared.db import SessionMaker, create_engine, create_session_maker
+from shared import commands
+from shared.db import SessionMaker
 from shared.events.decoding import RejectedMessageError
 from shared.inbox import Message
 from shared.settings import load
@@ -97,20 +97,25 @@ async def _store(session_maker: SessionMaker, messages: Sequence[Message], done:
             done.unreadable += 1
     if not rows:
         return
-    async with session_maker() as session, session.begin():
-        lacking = await service.missing(session, rows)
-        done.stored += await service.record(session, lacking)
+
+    async def store() -> int:
+        async with session_maker() as session, session.begin():
+            return await service.record(session, await service.missing(session, rows))
+
+    done.stored += await commands.persist(store)
 
 
-async def main() -> None:
+def main() -> int:
     """Refill the configured database from the configured Kafka."""
     settings = load(ActivitySettings)
-    engine = create_engine(settings, "activity")
-    try:
-        print(await refill(create_session_maker(engine), settings.kafka_bootstrap_servers, AUDITED_TOPICS))  # noqa: T201
-    finally:
-        await engine.dispose()
+
+    async def work() -> int:
+        async with commands.database(settings, "activity") as maker:
+            commands.tell(str(await refill(maker, settings.kafka_bootstrap_servers, AUDITED_TOPICS)))
+        return 0
+
+    return commands.run(work())
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    raise SystemExit(main())

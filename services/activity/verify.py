@@ -7,15 +7,13 @@ are as they were written. Whoever may rewrite the whole log and its head leaves 
 hash that is printed, kept elsewhere, tells even that.
 """
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.activity import repository_verification as repository
 from services.activity.settings import ActivitySettings
-from shared.db import create_engine, create_session_maker
+from shared import commands
 from shared.settings import load
 
 FIRST_HASH = bytes(32)
@@ -45,22 +43,23 @@ async def verify(session: AsyncSession) -> int:
     found = 0
     async for problem in problems(session, position, last_hash):
         found += 1
-        print(problem, file=sys.stderr)  # noqa: T201 - the command's answer
+        commands.say(problem)
     if found:
         return 1
-    print(f"{position} rows are as they were written; the last hash is {last_hash.hex()}")  # noqa: T201
+    commands.tell(f"{position} rows are as they were written; the last hash is {last_hash.hex()}")
     return 0
 
 
-async def main() -> int:
+def main() -> int:
     """Verify the configured database."""
-    engine = create_engine(load(ActivitySettings), "activity")
-    try:
-        async with create_session_maker(engine)() as session:
+    settings = load(ActivitySettings)
+
+    async def work() -> int:
+        async with commands.database(settings, "activity") as maker, maker() as session:
             return await verify(session)
-    finally:
-        await engine.dispose()
+
+    return commands.run(work())
 
 
 if __name__ == "__main__":
-    raise SystemExit(asyncio.run(main()))
+    raise SystemExit(main())

@@ -211,4 +211,4 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert (given.user, given.since) == (ME, datetime(2026, 7, 1, 6, tzinfo=UTC))
     with pytest.raises(SystemExit):
         command.arguments().parse_args(["--user", str(ME), "--since", "yesterday"])
-    assert "no date and time with an offset" in capsys.readouterr().err
+    assert "must be a date and time as in RFC 3339, with an offset" in capsys.readouterr().err
