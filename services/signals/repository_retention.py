@@ -3,28 +3,27 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 
-def _delete(table: str, key: str, condition: str) -> str:
-    return f"""
-        DELETE FROM {table} WHERE ({key}) IN (
+def _delete(table: str, key: str, condition: str) -> TextClause:
+    return text(f"""
+        DELETE FROM {table} WHERE {key} IN (
             SELECT {key} FROM {table} WHERE {condition} LIMIT :rows FOR UPDATE SKIP LOCKED
         )
         RETURNING 1
-    """  # noqa: S608 - constants
+    """)  # noqa: S608 - constants
 
 
-_WAITING_INSIGHTS: Final = text(_delete("insights", "id", "signal_id IS NULL AND received_at < :before"))
-_REPLAYED_DEAD_LETTERS: Final = text(_delete("dead_letters", "id", "replayed_at < :before"))
+WAITING_INSIGHTS: Final = _delete("insights", "id", "signal_id IS NULL AND received_at < :before")
+"""Insights that came before a time and still wait for a signal of their entity."""
+WAITING_STATES: Final = _delete("waiting_workflow_states", "signal_id", "received_at < :before")
+"""Workflow states that came before a time and still wait for their signal."""
+REPLAYED_DEAD_LETTERS: Final = _delete("dead_letters", "id", "replayed_at < :before")
+"""Dead letters that were replayed before a time."""
 
 
-async def delete_waiting_insights(session: AsyncSession, before: datetime, rows: int) -> int:
-    """Delete insights that came before a time and still wait for a signal of their entity; answers how many."""
-    return len((await session.execute(_WAITING_INSIGHTS, {"before": before, "rows": rows})).all())
-
-
-async def delete_replayed_dead_letters(session: AsyncSession, before: datetime, rows: int) -> int:
-    """Delete dead letters that were replayed before a time; answers how many."""
-    return len((await session.execute(_REPLAYED_DEAD_LETTERS, {"before": before, "rows": rows})).all())
+async def delete(session: AsyncSession, which: TextClause, before: datetime, rows: int) -> int:
+    """Delete up to so many of one of these kinds; answers how many."""
+    return len((await session.execute(which, {"before": before, "rows": rows})).all())

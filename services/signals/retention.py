@@ -8,14 +8,16 @@ has locked. Interrupted, it is simply run again.
 
 import argparse
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import TextClause
 
-from services.signals import repository_archive, repository_retention, repository_waiting
+from services.signals import repository_archive, repository_retention
+from services.signals.repository_retention import REPLAYED_DEAD_LETTERS, WAITING_INSIGHTS, WAITING_STATES
 from services.signals.settings import SignalsSettings
 from shared import commands
 from shared.db import SessionMaker
@@ -50,23 +52,11 @@ async def keep(maker: SessionMaker, limits: Limits, report: Callable[[str], None
     """Move and delete until nothing is left before the limits, a transaction for each batch."""
     kept = Kept()
     kept.history = await _archive(maker, limits.history, report, rows)
-    kept.waiting_insights = await _delete(
-        maker,
-        "insights without a signal",
-        report,
-        lambda session: repository_retention.delete_waiting_insights(session, limits.waiting_insights, rows),
-    )
-    kept.waiting_states = await _delete(
-        maker,
-        "workflow states without a signal",
-        report,
-        lambda session: repository_waiting.delete_waiting_states(session, limits.waiting_states, rows),
-    )
-    kept.replayed_dead_letters = await _delete(
-        maker,
-        "replayed dead letters",
-        report,
-        lambda session: repository_retention.delete_replayed_dead_letters(session, limits.replayed_dead_letters, rows),
+    delete = partial(_delete, maker, report, rows)
+    kept.waiting_insights = await delete("insights without a signal", WAITING_INSIGHTS, limits.waiting_insights)
+    kept.waiting_states = await delete("workflow states without a signal", WAITING_STATES, limits.waiting_states)
+    kept.replayed_dead_letters = await delete(
+        "replayed dead letters", REPLAYED_DEAD_LETTERS, limits.replayed_dead_letters
     )
     return kept
 
@@ -86,13 +76,13 @@ async def _archive(maker: SessionMaker, before: datetime, report: Callable[[str]
 
 
 async def _delete(
-    maker: SessionMaker, what: str, report: Callable[[str], None], batch: Callable[[AsyncSession], Awaitable[int]]
+    maker: SessionMaker, report: Callable[[str], None], rows: int, what: str, which: TextClause, before: datetime
 ) -> int:
     deleted = 0
 
     async def step() -> int:
         async with maker() as session, session.begin():
-            return await batch(session)
+            return await repository_retention.delete(session, which, before, rows)
 
     while found := await commands.persist(step):
         deleted += found
