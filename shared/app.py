@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -147,10 +147,12 @@ async def readyz(request: Request, response: Response) -> dict[str, Any]:
     return {"status": "unavailable" if problems else "ok", "problems": problems}
 
 
-def _heads(service: str) -> set[str]:
+@cache
+def _heads(service: str) -> frozenset[str]:
+    """What this code was written for. Read once: it imports every migration, and probes come every few seconds."""
     configuration = Config()
     configuration.set_main_option("script_location", f"services:{service}/migrations")
-    return set(ScriptDirectory.from_config(configuration).get_heads())
+    return frozenset(ScriptDirectory.from_config(configuration).get_heads())
 
 
 @_operations.get("/metrics")

@@ -172,8 +172,6 @@ def is_transient(error: BaseException) -> bool:
             return str(state).startswith(_TRANSIENT_CLASSES)
         if isinstance(link, exc.DBAPIError) and link.connection_invalidated:
             return True
-        if isinstance(
-            link, (exc.TimeoutError, OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-        ):
+        if isinstance(link, _PASSING):
             return True
     return False
