@@ -19,16 +19,16 @@ class _Request(BaseModel):
 class NewUser(_Request):
     """An account to make. It gets an initial password, which is in the answer and nowhere else."""
 
-    email: EmailAddress = Field(description="Kept in lower case; unique.", examples=["ada@hospital.example"])
-    name: PersonName = Field(examples=["Ada Lovelace"])
+    email: EmailAddress = Field(description="Kept in lower case; unique.", examples=["ward@hospital.example"])
+    name: PersonName = Field(examples=["Ward Manager"])
     role: UserRole = Field(examples=["clinical_leadership"])
 
 
 class UserPatch(_Request):
     """What to change; what is left out stays as it is."""
 
-    email: EmailAddress | None = Field(None, examples=["ada.lovelace@hospital.example"])
-    name: PersonName | None = Field(None, examples=["Ada Lovelace"])
+    email: EmailAddress | None = Field(None, examples=["ward.manager@hospital.example"])
+    name: PersonName | None = Field(None, examples=["Ward Manager"])
     role: UserRole | None = Field(None, description="Access tokens issued with the former role are refused.")
     is_active: bool | None = Field(None, strict=True, description="False ends all sessions; true lets log in again.")
     reset_password: bool = Field(
@@ -55,8 +55,8 @@ class UserItem(BaseModel):
     """An account."""
 
     id: UUID
-    email: str = Field(examples=["ada@hospital.example"])
-    name: str = Field(examples=["Ada Lovelace"])
+    email: str = Field(examples=["ward@hospital.example"])
+    name: str = Field(examples=["Ward Manager"])
     role: UserRole
     is_active: bool = Field(description="Whether the account may be used.")
     must_change_password: bool = Field(description="Whether it waits for its first login with an initial password.")

@@ -11,7 +11,7 @@ from tests.activity.events import event, example, messages
 from tests.support.factories import message
 from tests.support.service import ServiceUnderTest, user_id
 
-ALICE, BOB = uuid4(), uuid4()
+CLINICAL, NURSING = uuid4(), uuid4()
 
 
 async def get(service: ServiceUnderTest, query: str = "", role: str = "viewer") -> dict[str, Any]:
@@ -35,7 +35,9 @@ async def walk(service: ServiceUnderTest, query: str) -> list[str]:
         cursor = f"&cursor={page['cursor']}"
 
 
-def user_event(name: str, sequence: int, time: str, user: UUID = ALICE, kind: str = "user.updated") -> dict[str, Any]:
+def user_event(
+    name: str, sequence: int, time: str, user: UUID = CLINICAL, kind: str = "user.updated"
+) -> dict[str, Any]:
     sent = example(f"compass.{kind}.v1")
     state = sent["data"]["user"] | {"user_id": str(user), "name": name}
     return sent | {
@@ -80,23 +82,25 @@ async def test_an_event_as_a_person_reads_it(service: ServiceUnderTest) -> None:
 
 async def test_a_person_has_the_name_of_that_time_whenever_it_became_known(service: ServiceUnderTest) -> None:
     times = ["2026-01-01T00:00:00Z", "2026-03-30T00:00:00Z", "2026-05-01T00:00:00Z", "2026-07-01T00:00:00Z"]
-    sent = [event(actorid=ALICE, time=time) for time in times] + [event(actorid=BOB, time="2026-08-01T00:00:00Z")]
+    sent = [event(actorid=CLINICAL, time=time) for time in times] + [
+        event(actorid=NURSING, time="2026-08-01T00:00:00Z")
+    ]
     await service.consume("activity.workflow", *messages(*sent, topic=COMPASS_WORKFLOW))
     # The events of the user come later than what the user did, out of order and doubled.
     known = [
-        user_event("Alice Third", 3, "2026-06-01T00:00:00Z"),
-        user_event("Alice First", 1, "2026-02-01T00:00:00Z", kind="user.created"),
-        user_event("Alice Second", 2, "2026-04-01T00:00:00Z"),
-        user_event("Alice First", 1, "2026-02-01T00:00:00Z", kind="user.created"),
-        user_event("Alice Third", 3, "2026-09-01T00:00:00Z", kind="user.snapshot"),
+        user_event("Clinical Lead Third", 3, "2026-06-01T00:00:00Z"),
+        user_event("Clinical Lead First", 1, "2026-02-01T00:00:00Z", kind="user.created"),
+        user_event("Clinical Lead Second", 2, "2026-04-01T00:00:00Z"),
+        user_event("Clinical Lead First", 1, "2026-02-01T00:00:00Z", kind="user.created"),
+        user_event("Clinical Lead Third", 3, "2026-09-01T00:00:00Z", kind="user.snapshot"),
     ]
     await service.consume("activity.users", *messages(*known, topic=COMPASS_AUTH))
     names = [entry["user"]["name"] for entry in (await get(service))["events"]]
-    assert names == [None, "Alice Third", "Alice Second", "Alice First", "Alice First"]
+    assert names == [None, "Clinical Lead Third", "Clinical Lead Second", "Clinical Lead First", "Clinical Lead First"]
 
 
 async def test_a_user_event_from_the_future_is_parked_and_still_audited(service: ServiceUnderTest) -> None:
-    sent = user_event("Alice", 1, "2026-02-01T00:00:00Z") | {"type": "compass.user.updated.v2"}
+    sent = user_event("Clinical", 1, "2026-02-01T00:00:00Z") | {"type": "compass.user.updated.v2"}
     await service.consume("activity.users", message(COMPASS_AUTH, sent))
     await service.consume("activity.auth", message(COMPASS_AUTH, sent))
     (letter,) = await service.dead_letters()
@@ -124,12 +128,12 @@ async def test_a_page_stays_where_it_was_when_events_come_in_between(service: Se
 
 @pytest.fixture
 async def mixed(service: ServiceUnderTest) -> dict[str, UUID]:
-    """Twelve events: three types by turns, two signals, Alice and Bob and the system."""
+    """Twelve events: three types by turns, two signals, Clinical Lead and Nursing Lead and the system."""
     signals = {"one": uuid4(), "two": uuid4()}
     types = ["assignment", "comment", "status_change"]
     sent = []
     for n in range(12):
-        actor = {"actorid": (ALICE, BOB)[n % 4]} if n % 4 < 2 else {}
+        actor = {"actorid": (CLINICAL, NURSING)[n % 4]} if n % 4 < 2 else {}
         subject = signals["one"] if n < 8 else signals["two"]
         sent.append(event(n, subject=subject, sequence=n + 1, feedtype=types[n % 3], **actor))
     await service.consume("activity.workflow", *messages(*sent, topic=COMPASS_WORKFLOW))
@@ -144,19 +148,19 @@ async def mixed(service: ServiceUnderTest) -> dict[str, UUID]:
         ("event_type=comment&event_type=assignment", [10, 9, 7, 6, 4, 3, 1, 0]),
         ("event_type=comment&event_type=comment", [10, 7, 4, 1]),
         ("event_type=insight", []),
-        ("user_id={alice}", [8, 4, 0]),
+        ("user_id={clinical}", [8, 4, 0]),
         ("from={t3}&to={t5}", [4, 3]),
-        ("signal_id={one}&event_type=comment&event_type=assignment&user_id={alice}", [4, 0]),
+        ("signal_id={one}&event_type=comment&event_type=assignment&user_id={clinical}", [4, 0]),
         ("signal_id={two}&unread=true", [11, 10, 9, 8]),
         ("event_type=comment&event_type=assignment&unread=true&from={t3}", [10, 9, 7, 6, 4, 3]),
-        ("unread=false&user_id={bob}", [9, 5, 1]),
+        ("unread=false&user_id={nursing}", [9, 5, 1]),
     ],
 )
 async def test_filters_hold_together_page_by_page_and_in_the_count(
     service: ServiceUnderTest, mixed: dict[str, UUID], query: str, expected: list[int]
 ) -> None:
     times = {f"t{n}": quote(f"2026-07-01T10:00:0{n}+01:00") for n in (3, 5)}
-    chosen = query.format(**mixed, **times, alice=ALICE, bob=BOB)
+    chosen = query.format(**mixed, **times, clinical=CLINICAL, nursing=NURSING)
     assert await walk(service, f"limit=3&{chosen}") == [f"Event {n}." for n in expected]
     page = await get(service, f"?{chosen}")
     assert (page["total_count"], page["total_is_capped"]) == (len(expected), False)

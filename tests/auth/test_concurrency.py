@@ -138,9 +138,9 @@ async def test_one_of_two_changes_of_the_same_version_is_refused(live: FastAPI, 
 
 async def test_an_address_is_given_once(live: FastAPI, client: httpx.AsyncClient) -> None:
     headers = await administrator(client)
-    body = {"email": "ada@hospital.example", "name": "Ada", "role": "viewer"}
+    body = {"email": "ward@hospital.example", "name": "Ward", "role": "viewer"}
     answers = await asyncio.gather(
-        *(client.post("/api/users", json=body | {"name": f"Ada {n}"}, headers=headers) for n in range(5))
+        *(client.post("/api/users", json=body | {"name": f"Ward {n}"}, headers=headers) for n in range(5))
     )
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
     key = headers | {"idempotency-key": "once"}

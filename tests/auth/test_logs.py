@@ -77,7 +77,7 @@ async def everything(client: httpx.AsyncClient) -> set[str]:
     await client.post("/api/auth/login", content=f'{{"email": "a@b.example", "password": "{WRONG}"', headers=headers)
 
     admin = bearer(keep(await login(client, "admin@demo.example"))["access_token"])
-    new = {"email": "ada@hospital.example", "name": "Ada", "role": "viewer"}
+    new = {"email": "ward@hospital.example", "name": "Ward", "role": "viewer"}
     made = keep(await client.post("/api/users", json=new, headers=admin | {"idempotency-key": "once"}))
     first = {"email": new["email"], "password": made["initial_password"], "new_password": NEW}
     keep(await client.post("/api/auth/login", json=first))

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from tests.auth.conftest import login
 from tests.support.service import ServiceUnderTest
 
-ADA = {"email": "Ada@Hospital.example", "name": " Ada Lovelace ", "role": "nursing_leadership"}
+WARD = {"email": "Ward@Hospital.example", "name": " Ward Manager ", "role": "nursing_leadership"}
 CHOSEN = "tidal-lantern-harbour"
 
 
@@ -40,7 +40,7 @@ async def admin(auth: ServiceUnderTest) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def made(admin: httpx.AsyncClient, **changes: Any) -> dict[str, Any]:
-    answer = await admin.post("/api/users", json=ADA | changes)
+    answer = await admin.post("/api/users", json=WARD | changes)
     assert answer.status_code == 201, answer.text
     user: dict[str, Any] = answer.json()
     return user
@@ -59,11 +59,15 @@ def data(event: Any) -> dict[str, Any]:
 async def test_a_new_account_is_told_and_has_an_initial_password(
     auth: ServiceUnderTest, admin: httpx.AsyncClient
 ) -> None:
-    answer = await admin.post("/api/users", json=ADA)
+    answer = await admin.post("/api/users", json=WARD)
     user = answer.json()
     assert answer.headers["etag"] == user["etag"] == '"1"'
     assert answer.headers["cache-control"] == "no-store"
-    assert (user["email"], user["name"], user["role"]) == ("ada@hospital.example", "Ada Lovelace", "nursing_leadership")
+    assert (user["email"], user["name"], user["role"]) == (
+        "ward@hospital.example",
+        "Ward Manager",
+        "nursing_leadership",
+    )
     assert (user["is_active"], user["must_change_password"]) == (True, True)
     assert len(user["initial_password"]) == 23
     [created] = [event for event in await auth.events("user.created") if event.subject == UUID(user["id"])]
@@ -71,7 +75,7 @@ async def test_a_new_account_is_told_and_has_an_initial_password(
     assert created.actorid == me["id"]
     assert data(created)["user"] == {
         "user_id": user["id"],
-        "name": "Ada Lovelace",
+        "name": "Ward Manager",
         "role": "nursing_leadership",
         "is_active": True,
         "revocations": [],
@@ -87,7 +91,7 @@ async def test_the_first_login_replaces_the_initial_password(
     auth: ServiceUnderTest, admin: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     user = await made(admin)
-    body = {"email": "ada@hospital.example", "password": user["initial_password"]}
+    body = {"email": "ward@hospital.example", "password": user["initial_password"]}
     without = await client.post("/api/auth/login", json=body)
     assert (without.status_code, without.json()["code"]) == (403, "password_change_required")
     for refused, code in [(user["initial_password"], "refused_password"), ("password1234", "refused_password")]:
@@ -100,7 +104,7 @@ async def test_the_first_login_replaces_the_initial_password(
     assert first.status_code == 200
     again = await client.post("/api/auth/login", json=body | {"new_password": "another-lantern-harbour"})
     assert again.status_code == 401
-    assert (await login(client, "ada@hospital.example", CHOSEN)).status_code == 200
+    assert (await login(client, "ward@hospital.example", CHOSEN)).status_code == 200
     shown = (await admin.get(f"/api/users/{user['id']}")).json()
     assert (shown["must_change_password"], shown["etag"]) == (False, '"2"')
     told = [event.type for event in await auth.events() if event.subject == UUID(user["id"])]
@@ -112,7 +116,7 @@ async def test_a_wrong_initial_password_tells_nothing(admin: httpx.AsyncClient, 
     await made(admin)
     answer = await client.post(
         "/api/auth/login",
-        json={"email": "ada@hospital.example", "password": "not-the-initial-one", "new_password": CHOSEN},
+        json={"email": "ward@hospital.example", "password": "not-the-initial-one", "new_password": CHOSEN},
     )
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid_credentials")
 
@@ -121,10 +125,10 @@ async def test_an_initial_password_expires(
     auth: ServiceUnderTest, admin: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     user = await made(admin)
-    late = "UPDATE users SET initial_password_until = now() - interval '1 s' WHERE email = 'ada@hospital.example'"
+    late = "UPDATE users SET initial_password_until = now() - interval '1 s' WHERE email = 'ward@hospital.example'"
     async with auth.session_maker() as session, session.begin():
         await session.execute(text(late))
-    body = {"email": "ada@hospital.example", "password": user["initial_password"], "new_password": CHOSEN}
+    body = {"email": "ward@hospital.example", "password": user["initial_password"], "new_password": CHOSEN}
     assert (await client.post("/api/auth/login", json=body)).json()["code"] == "invalid_credentials"
     failed = (await auth.events("login.failed"))[-1]
     assert data(failed)["reason"] == "expired"
@@ -157,10 +161,10 @@ async def test_a_reset_password_ends_all_sessions(
 
 async def test_addresses_are_unique_in_any_letter_case(auth: ServiceUnderTest, admin: httpx.AsyncClient) -> None:
     await made(admin)
-    again = await admin.post("/api/users", json=ADA | {"email": "aDA@hospital.EXAMPLE"})
+    again = await admin.post("/api/users", json=WARD | {"email": "wARD@hospital.EXAMPLE"})
     assert (again.status_code, again.json()["code"]) == (409, "email_taken")
     path = await path_of(auth, "viewer@demo.example")
-    moved = await admin.patch(path, json={"email": "ADA@hospital.example"})
+    moved = await admin.patch(path, json={"email": "WARD@hospital.example"})
     assert (moved.status_code, moved.json()["code"]) == (409, "email_taken")
     moved = await admin.patch(path, json={"email": "Other@Hospital.example", "name": "Another"})
     assert (moved.status_code, moved.json()["email"]) == (200, "other@hospital.example")
@@ -170,8 +174,8 @@ async def test_addresses_are_unique_in_any_letter_case(auth: ServiceUnderTest, a
 async def test_a_change_names_its_version(auth: ServiceUnderTest, admin: httpx.AsyncClient) -> None:
     user = await made(admin)
     path = f"/api/users/{user['id']}"
-    changed = await admin.patch(path, json={"name": "Ada King"}, headers={"if-match": user["etag"]})
-    assert (changed.status_code, changed.headers["etag"], changed.json()["name"]) == (200, '"2"', "Ada King")
+    changed = await admin.patch(path, json={"name": "Night Manager"}, headers={"if-match": user["etag"]})
+    assert (changed.status_code, changed.headers["etag"], changed.json()["name"]) == (200, '"2"', "Night Manager")
     for call in (
         admin.patch(path, json={"name": "Augusta"}, headers={"if-match": user["etag"]}),
         admin.delete(path, headers={"if-match": user["etag"]}),
@@ -184,7 +188,7 @@ async def test_a_change_names_its_version(auth: ServiceUnderTest, admin: httpx.A
 
 async def test_what_changes_nothing_is_not_told(auth: ServiceUnderTest, admin: httpx.AsyncClient) -> None:
     user = await made(admin)
-    body = {"name": "Ada Lovelace", "role": "nursing_leadership", "is_active": True, "email": "ada@hospital.example"}
+    body = {"name": "Ward Manager", "role": "nursing_leadership", "is_active": True, "email": "ward@hospital.example"}
     answer = await admin.patch(f"/api/users/{user['id']}", json=body)
     assert (answer.status_code, answer.json()["etag"]) == (200, '"1"')
     assert await auth.events("user.updated") == []
@@ -251,14 +255,14 @@ async def test_the_last_administrator_stays(
 
 async def test_a_write_sent_again_makes_one_account(auth: ServiceUnderTest, admin: httpx.AsyncClient) -> None:
     headers = {"idempotency-key": str(uuid4())}
-    first, again = [await admin.post("/api/users", json=ADA, headers=headers) for _ in range(2)]
+    first, again = [await admin.post("/api/users", json=WARD, headers=headers) for _ in range(2)]
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.headers["etag"] == again.headers["etag"]
     assert first.json()["initial_password"]
     assert again.json() == first.json() | {"initial_password": None}
     [remembered] = await auth.rows("SELECT body FROM idempotency_keys")
     assert first.json()["initial_password"].encode() not in bytes(remembered["body"])
-    other = await admin.post("/api/users", json=ADA | {"name": "Another"}, headers=headers)
+    other = await admin.post("/api/users", json=WARD | {"name": "Another"}, headers=headers)
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
     path = f"/api/users/{first.json()['id']}"
     headers = {"idempotency-key": str(uuid4())}
@@ -287,7 +291,7 @@ async def test_accounts_are_listed_in_pages(auth: ServiceUnderTest, admin: httpx
 
 async def test_accounts_are_filtered(auth: ServiceUnderTest, admin: httpx.AsyncClient) -> None:
     await admin.delete(await path_of(auth, "viewer@demo.example"))
-    await made(admin, name="100% Ada_B")
+    await made(admin, name="100% Ward_B")
 
     async def found(**params: Any) -> list[str]:
         answer = await admin.get("/api/users", params=params)
@@ -299,9 +303,9 @@ async def test_accounts_are_filtered(auth: ServiceUnderTest, admin: httpx.AsyncC
     assert await found(active="false") == ["viewer"]
     assert await found(active="true", role="viewer") == []
     assert await found(q="NURSING lead") == ["nursing"]
-    assert await found(q="hospital.EXAMPLE") == ["ada"]
-    assert await found(q="%") == ["ada"]
-    assert await found(q="ada_b") == ["ada"]
+    assert await found(q="hospital.EXAMPLE") == ["ward"]
+    assert await found(q="%") == ["ward"]
+    assert await found(q="ward_b") == ["ward"]
     assert await found(q="nobody") == []
 
 
@@ -324,16 +328,16 @@ async def test_bad_questions_are_422(admin: httpx.AsyncClient, path: str, code: 
 
 BAD_ACCOUNTS: list[dict[str, Any]] = [
     {},
-    {"email": "ada"},
+    {"email": "ward"},
     {"email": "a da@b.example"},
-    {"email": "ada@b.example\n"},
+    {"email": "ward@b.example\n"},
     {"email": "a\u200b@b.example"},
     {"email": "İ" * 200 + "@b.example"},
     {"email": 1},
     {"email": None},
     {"name": ""},
     {"name": "   "},
-    {"name": "Ada\nLovelace"},
+    {"name": "Ward\nManager"},
     {"name": "x" * 256},
     {"name": "A\0"},
     {"name": True},
@@ -345,7 +349,7 @@ BAD_ACCOUNTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("changes", BAD_ACCOUNTS)
 async def test_bad_accounts_are_422(auth: ServiceUnderTest, admin: httpx.AsyncClient, changes: dict[str, Any]) -> None:
-    bodies = [("POST", "/api/users", ADA | changes if changes else {})]
+    bodies = [("POST", "/api/users", WARD | changes if changes else {})]
     bodies.append(("PATCH", await path_of(auth, "viewer@demo.example"), changes))
     for method, path, body in bodies:
         answer = await admin.request(method, path, json=body)

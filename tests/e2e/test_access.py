@@ -95,7 +95,7 @@ class Person:
 async def somebody(stack: LocalStack, admin: Api, role: str) -> AsyncIterator[Person]:
     """A new account of that role, logged in."""
     email = f"person-{uuid4().hex[:10]}@hospital.example"
-    user = await admin.call("POST", "/api/users", 201, json={"email": email, "name": "Ada Lovelace", "role": role})
+    user = await admin.call("POST", "/api/users", 201, json={"email": email, "name": "Ward Manager", "role": role})
     async with httpx.AsyncClient(base_url=stack.gateway_url, timeout=30) as client:
         person = Person(client, user)
         await person.login(user["initial_password"], new_password=CHOSEN)
