@@ -6,25 +6,23 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import cache, partial
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
 import uvicorn
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import auth, errors, telemetry
+from shared import auth, errors, observation, telemetry, tracing_export
 from shared.abandonment import EndsWithItsClient
 from shared.access import Access, AccessLoader
 from shared.db import create_engine, create_reading_pool, create_session_maker
 from shared.kafka import Consumers, Subscription
 from shared.relay import Relay
+from shared.schema import schema_problem
 from shared.settings import ServiceSettings, Settings, load
 from shared.supervision import Supervised
 
@@ -59,10 +57,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        exporting = tracing_export.start(name)
         app.state.reading_pool = await create_reading_pool(settings, name)
         app.state.background = [
             Supervised("relay", relay.run),
             Supervised("access", access.run),
+            Supervised("observation", partial(observation.observe, app, engine)),
             *(Supervised(worker.__name__, partial(worker, app)) for worker in workers),
         ]
         background = [asyncio.create_task(work.run(), name=work.name) for work in app.state.background]
@@ -78,6 +78,8 @@ def create_app(
                 await task
         await engine.dispose()
         app.state.reading_pool.terminate()
+        if exporting is not None:
+            await exporting.stop()
         logger.info("stopped", service=name)
 
     app = FastAPI(
@@ -133,9 +135,8 @@ async def readyz(request: Request, response: Response) -> dict[str, Any]:
     problems: list[str] = []
     try:
         async with asyncio.timeout(5), state.session_maker() as session:
-            revision = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
-        if revision not in _heads(state.name):
-            problems.append(f"schema is at revision {revision}, not at head")
+            schema = await schema_problem(session, state.name)
+        problems += [schema] if schema else []
     except (SQLAlchemyError, OSError) as error:
         problems.append(f"database: {type(error).__name__}")
     problems += [f"consumer {group} does not progress" for group in state.consumers.unhealthy]
@@ -145,14 +146,6 @@ async def readyz(request: Request, response: Response) -> dict[str, Any]:
     if problems:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return {"status": "unavailable" if problems else "ok", "problems": problems}
-
-
-@cache
-def _heads(service: str) -> frozenset[str]:
-    """What this code was written for. Read once: it imports every migration, and probes come every few seconds."""
-    configuration = Config()
-    configuration.set_main_option("script_location", f"services:{service}/migrations")
-    return frozenset(ScriptDirectory.from_config(configuration).get_heads())
 
 
 @_operations.get("/metrics")
