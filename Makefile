@@ -11,9 +11,12 @@ INSTALLED := $(VENV)/.installed
 # What `run` and `publish` hand on to the demo engine.
 DEMO_OPTIONS = $(if $(DATA),--data "$(DATA)") $(if $(AS_OF),--as-of "$(AS_OF)") $(if $(SEED),--seed "$(SEED)")
 
+# `make lock UPGRADE=` leaves the versions that are pinned already.
+UPGRADE ?= --upgrade
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run publish clean-data test fuzz bench check generate client format lock install
+.PHONY: help run publish clean-data test fuzz bench check generate client format image lock install
 
 ##@ Use
 
@@ -59,17 +62,29 @@ fuzz: $(INSTALLED) ## requests made from the API document, against a stack of it
 bench: $(INSTALLED) ## the benchmarks, each with its limit in the same run; BENCH=ingest for one of them
 	@exec $(PY) -m benchmarks $(BENCH)
 
+##@ Containers
+
+image: ## build the one image of all services, quality-compass unless COMPASS_IMAGE= names it otherwise
+	@python=$$(test -x $(PY) && echo $(PY) || echo "$(PYTHON)"); \
+	export PIP_INDEX_URL="$${PIP_INDEX_URL:-$$($$python -m pip config get global.index-url 2>/dev/null || true)}"; \
+	docker build --network=host --build-arg PIP_INDEX_URL --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
+		--build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" \
+		--file deploy/Dockerfile --tag "$${COMPASS_IMAGE:-quality-compass}" .
+
 ##@ Environment
 
 install: $(INSTALLED) ## make the virtual environment; every other target does it when it is needed
 
-lock: $(INSTALLED) ## pin all dependencies anew: requirements.lock, requirements-uv.lock, Kafka's JARs
+lock: $(INSTALLED) ## pin all dependencies anew: requirements*.lock, Kafka's JARs; UPGRADE= only what is new or gone
 	@$(UV); set -e; \
 	"$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --upgrade --extra local --extra dev --output-file requirements.lock pyproject.toml; \
+		--no-annotate $(UPGRADE) --extra demo --extra local --extra dev --output-file requirements.lock pyproject.toml; \
+	: "What the image has of it, in the same versions."; \
+	"$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --extra demo --constraint requirements.lock --output-file requirements-image.lock pyproject.toml; \
 	echo "# Installs everything else where the machine has no uv of its own. Made by make lock." > requirements-uv.lock; \
 	echo uv | "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-annotate --upgrade - >> requirements-uv.lock
+		--no-header --no-annotate $(UPGRADE) - >> requirements-uv.lock
 	@$(PY) -m deploy.local.jars
 
 help: ## this list

@@ -2,7 +2,8 @@
 
 ``render(gateway)`` is the whole configuration for given addresses, as a dictionary that is written as JSON.
 ``render_local(addresses)`` is that of the local stack; ``addresses`` has a ``gateway_port`` and a
-``service_port(name)`` on 127.0.0.1, and the limits come from the environment (`deploy.gateway.settings`).
+``service_port(name)`` on 127.0.0.1. ``render_containers()`` is that of a gateway which finds the services by their
+names. The limits come from the environment (`deploy.gateway.settings`).
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from deploy.container import PORTS as SERVICE_PORTS
 from deploy.gateway.filters import TYPES, access_log, cors, http_filters, no_token, route_filters, typed
 from deploy.gateway.replies import UNLESS_GIVEN, add_header, local_replies, security_headers
 from deploy.gateway.routes import ROUTES, SERVICES, Route
@@ -17,6 +19,8 @@ from deploy.gateway.settings import GatewaySettings, TokenSettings
 from shared.settings import load
 
 _LOOPBACK: Final = "127.0.0.1"
+_ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - what reaches a container is decided around it
+_CONTAINER_PORT: Final = 8080
 _HEADERS_KILOBYTES: Final = 16
 
 
@@ -62,6 +66,19 @@ def render_local(addresses: LocalAddresses, admin: Path | None = None) -> dict[s
             listen=Address(_LOOPBACK, addresses.gateway_port),
             services={name: Address(_LOOPBACK, addresses.service_port(name)) for name in SERVICES},
             admin=admin,
+            limits=load(GatewaySettings),
+            tokens=load(TokenSettings),
+        )
+    )
+
+
+def render_containers() -> dict[str, Any]:
+    """The configuration of a gateway in a container: the services' names are those of their hosts."""
+    return render(
+        Gateway(
+            listen=Address(_ANYWHERE, _CONTAINER_PORT),
+            services={name: Address(name, SERVICE_PORTS[name]) for name in SERVICES},
+            dns=True,
             limits=load(GatewaySettings),
             tokens=load(TokenSettings),
         )
