@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared import outbox
+from shared import outbox, tracing_messages
 from shared.events.decoding import RejectedMessageError
 from shared.events.operations import MESSAGE_REJECTED, MessageRejected, rejection_id
 from shared.events.topics import COMPASS_OPERATIONS
@@ -55,10 +55,10 @@ def concerns(message: Message, consumer_group: str) -> bool:
 
 def message_cause(message: Message) -> Cause:
     """What an effect of this message is correlated with: its header, else its place in Kafka."""
-    headers = {name: value for name, value in message.headers if value}
-    correlation = headers.get("correlationid", b"").decode("utf-8", "replace").replace("\0", "")
-    trace = headers.get("traceparent", b"").decode("ascii", "replace")
-    return Cause(correlation[:64] or f"{message.topic}/{message.partition}/{message.offset}", trace[:55] or None)
+    given = next((value for name, value in message.headers if name == "correlationid" and value), b"")
+    correlation = given.decode("utf-8", "replace").replace("\0", "")[:64]
+    place = f"{message.topic}/{message.partition}/{message.offset}"
+    return Cause(correlation or place, tracing_messages.for_effects_of(message))
 
 
 async def reject(session: AsyncSession, service: str, consumer_group: str, rejections: Sequence[Rejection]) -> None:

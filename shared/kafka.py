@@ -9,13 +9,11 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
@@ -27,8 +25,20 @@ from shared.dead_letters import Rejection
 from shared.events.decoding import RejectedMessageError
 from shared.events.topics import Topic
 from shared.inbox import Message
+from shared.positions import Reader
 from shared.settings import ServiceSettings
-from shared.telemetry import CONSUMED, CONSUMER_LAG, CONSUMER_RESTARTS, CONSUMER_RETRIES, REDELIVERED, Cause, set_cause
+from shared.telemetry import (
+    BATCH_SECONDS,
+    CONSUMED,
+    CONSUMER_LAG,
+    CONSUMER_RESTARTS,
+    CONSUMER_RETRIES,
+    MESSAGE_DELAY,
+    REDELIVERED,
+    Cause,
+    set_cause,
+)
+from shared.tracing_messages import Processing
 
 logger = structlog.get_logger(__name__)
 
@@ -64,7 +74,7 @@ class BatchProcessor:
     def __init__(self, service: str, subscription: Subscription, session_maker: SessionMaker) -> None:
         self._service = service
         self._subscription = subscription
-        self._session_maker = session_maker
+        self.session_maker = session_maker
         self.busy = False
         """Whether a batch is being processed: then a lack of progress is not the consumer's fault."""
 
@@ -108,14 +118,19 @@ class BatchProcessor:
 
     async def _transaction(self, messages: Sequence[Message], handle: BatchHandler) -> None:
         group = self._subscription.group
-        async with self._session_maker() as session, session.begin():
-            fresh = await inbox.receive(session, group, messages)
-            meant = [message for message in fresh if dead_letters.concerns(message, group)]
-            if meant:
-                set_cause(Cause(f"{meant[0].topic}/{meant[0].partition}/{meant[0].offset}"))
-                rejections = await handle(session, meant)
-                await dead_letters.reject(session, self._service, group, rejections)
+        with BATCH_SECONDS.labels(group).time(), Processing(group) as spans:
+            async with self.session_maker() as session, session.begin():
+                fresh = await inbox.receive(session, group, messages)
+                meant = [message for message in fresh if dead_letters.concerns(message, group)]
+                if meant:
+                    traceparent = spans.begin(meant)
+                    set_cause(Cause(f"{meant[0].topic}/{meant[0].partition}/{meant[0].offset}", traceparent))
+                    rejections = await handle(session, meant)
+                    await dead_letters.reject(session, self._service, group, rejections)
         CONSUMED.labels(group, self._subscription.topic.name).inc(len(fresh))
+        if fresh:
+            oldest = min(message.timestamp for message in fresh) / 1000
+            MESSAGE_DELAY.labels(group).observe(max(0.0, time() - oldest))
         if len(fresh) < len(messages):
             REDELIVERED.labels(group, self._subscription.topic.name).inc(len(messages) - len(fresh))
 
@@ -164,19 +179,11 @@ def create_broker(settings: ServiceSettings, subscription: Subscription, process
         decoder=_decode,
         no_reply=True,
     )
-    subscriber.get_msg = partial(_next_batch, subscriber.max_records)  # type: ignore[method-assign]
+    subscriber.get_msg = Reader(  # type: ignore[method-assign]
+        subscription.group, subscriber.max_records, process.session_maker
+    )
     subscriber(process)
     return broker
-
-
-async def _next_batch(most: int | None, consumer: AIOKafkaConsumer) -> tuple[Message, ...]:
-    """What waits, or comes first.
-
-    FastStream's own way sleeps after each look that found nothing for as long as it looked, and what comes meanwhile
-    waits: measured, 10 ms per hop instead of 3. Looking for long, without sleeping, costs less of the processor, too.
-    """
-    batches = await consumer.getmany(timeout_ms=_IDLE_POLL_MS, max_records=most)
-    return tuple(chain.from_iterable(batches.values()))
 
 
 async def _parse(records: tuple[Message, ...], original: Callable[[Any], Awaitable[KafkaMessage]]) -> KafkaMessage:

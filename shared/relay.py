@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from time import time
+from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
@@ -14,7 +14,8 @@ from aiokafka.errors import KafkaError
 from shared.events.topics import MAX_MESSAGE_BYTES
 from shared.outbox import decode_headers
 from shared.settings import ServiceSettings
-from shared.telemetry import OUTBOX_AGE, RELAY_ACTIVE, RELAY_FAILURES, RELAYED
+from shared.telemetry import RELAY_ACTIVE, RELAY_FAILURES, RELAYED
+from shared.tracing_messages import Sending
 
 logger = structlog.get_logger(__name__)
 
@@ -23,10 +24,10 @@ _POLL_SECONDS: Final = 1.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _ROUNDS_FROM_THE_FRONT: Final = 20
-_EVENT_HEADERS: Final = [("content-type", b"application/cloudevents+json")]
+_EVENT_HEADERS: Final[list[tuple[str, bytes | None]]] = [("content-type", b"application/cloudevents+json")]
 
 _SELECT: Final = """
-    SELECT id, topic, key, value, headers, extract(epoch FROM created_at) AS created
+    SELECT id, topic, key, value, headers
     FROM outbox WHERE id > $1 ORDER BY id LIMIT $2
 """
 _DELETE: Final = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
@@ -36,6 +37,16 @@ _TRY_LOCK: Final = "SELECT pg_try_advisory_lock(hashtext('compass.outbox'), hash
 
 class RelayLostError(Exception):
     """Kafka did not acknowledge a message in time; it stays in the outbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """The rows of one look, on their way: acknowledged, or not, when the futures say so."""
+
+    ids: list[int]
+    futures: list[asyncio.Future[object]]
+    topics: list[str]
+    spans: Sending | None
 
 
 class Relay:
@@ -104,60 +115,62 @@ class Relay:
 
     async def _relay(self, connection: asyncpg.Connection, producer: AIOKafkaProducer) -> None:
         """Send and delete for ever. While Kafka answers one batch, the next is read."""
-        pending: tuple[list[int], list[asyncio.Future[object]], list[str]] | None = None
+        pending: _Sent | None = None
         after = rounds = 0
         while True:
             self._wake.clear()
             rows = await connection.fetch(_SELECT, after, self._settings.outbox_batch_size)
             sent = await self._send(producer, rows) if rows else None
             if pending is not None:
-                await self._settle(connection, *pending)
+                await self._settle(connection, pending)
             pending = sent
-            if rows:
-                OUTBOX_AGE.set(max(0.0, time() - float(rows[0]["created"])))
             # Numbers are given out before commit, so that a smaller one may turn up later. After a short batch, the end
             # of what was seen, and now and then while there is no end, the next look starts from the front.
             rounds += 1
             more = len(rows) == self._settings.outbox_batch_size and rounds % _ROUNDS_FROM_THE_FRONT != 0
             after = rows[-1]["id"] if more else 0
             if after == 0 and pending is not None:
-                await self._settle(connection, *pending)
+                await self._settle(connection, pending)
                 pending = None
                 continue
             if not rows:
-                OUTBOX_AGE.set(0)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
 
-    async def _send(
-        self, producer: AIOKafkaProducer, rows: list[asyncpg.Record]
-    ) -> tuple[list[int], list[asyncio.Future[object]], list[str]]:
+    async def _send(self, producer: AIOKafkaProducer, rows: list[asyncpg.Record]) -> _Sent:
+        spans = Sending.begin((row["topic"], row["value"]) for row in rows if row["headers"] is None)
+        traced = iter(spans.headers) if spans is not None else None
         futures = []
         for row in rows:
-            headers = _EVENT_HEADERS if row["headers"] is None else _headers(row["headers"])
+            if row["headers"] is not None:
+                headers = _headers(row["headers"])  # no event of ours: it goes out as it is
+            else:
+                headers = _EVENT_HEADERS if traced is None else [*_EVENT_HEADERS, next(traced)]
             futures.append(await producer.send(row["topic"], row["value"], row["key"], headers=headers))
-        return [row["id"] for row in rows], futures, [row["topic"] for row in rows]
+        return _Sent([row["id"] for row in rows], futures, [row["topic"] for row in rows], spans)
 
-    async def _settle(
-        self, connection: asyncpg.Connection, ids: list[int], futures: list[asyncio.Future[object]], topics: list[str]
-    ) -> None:
+    async def _settle(self, connection: asyncpg.Connection, sent: _Sent) -> None:
         """Delete what Kafka acknowledged; the rest is sent again, with a new producer."""
         # An idempotent producer tries for ever by itself, and may be dead (aiokafka#1017): waiting has an end here.
-        await asyncio.wait(futures, timeout=self._settings.outbox_acknowledge_seconds)
-        results = [_outcome(future) for future in futures]
-        done = [number for number, result in zip(ids, results, strict=True) if not isinstance(result, BaseException)]
+        await asyncio.wait(sent.futures, timeout=self._settings.outbox_acknowledge_seconds)
+        results = [_outcome(future) for future in sent.futures]
+        done = [
+            number for number, result in zip(sent.ids, results, strict=True) if not isinstance(result, BaseException)
+        ]
         if done:
             await connection.execute(_DELETE, done)
-        for topic in set(topics):
+        for topic in set(sent.topics):
             RELAYED.labels(topic).inc(
                 sum(
                     name == topic and not isinstance(result, BaseException)
-                    for name, result in zip(topics, results, strict=True)
+                    for name, result in zip(sent.topics, results, strict=True)
                 )
             )
         failures = [result for result in results if isinstance(result, BaseException)]
+        if sent.spans is not None:
+            sent.spans.end(type(failures[0]).__name__ if failures else None)
         if failures:
-            raise RelayLostError(f"{len(failures)} of {len(ids)} messages were not acknowledged: {failures[0]!r}")
+            raise RelayLostError(f"{len(failures)} of {len(sent.ids)} messages were not acknowledged: {failures[0]!r}")
 
 
 def _outcome(future: asyncio.Future[object]) -> object:

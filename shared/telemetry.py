@@ -14,6 +14,9 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared import tracing
+from shared.tracing_http import UNMATCHED, RequestSpan
+
 REQUESTS: Final = Histogram(
     "compass_http_request_seconds",
     "Time to answer a request, by route template.",
@@ -28,14 +31,30 @@ REJECTED: Final = Counter("compass_messages_rejected_total", "Messages dead-lett
 CONSUMER_LAG: Final = Gauge(
     "compass_consumer_lag", "Messages that wait in a partition.", ("group", "topic", "partition")
 )
+BATCH_SECONDS: Final = Histogram(
+    "compass_batch_seconds",
+    "Time to store the effects of a batch, attempts that failed included.",
+    ("group",),
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+MESSAGE_DELAY: Final = Histogram(
+    "compass_message_delay_seconds",
+    "From Kafka's taking the oldest message of a batch until its effects are stored.",
+    ("group",),
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
+)
 CONSUMER_RETRIES: Final = Counter(
     "compass_consumer_retries_total", "Batches tried again after a failure that may pass.", ("group",)
+)
+CONSUMER_REWOUND: Final = Counter(
+    "compass_consumer_rewound_total",
+    "Partitions read again because the database ended before Kafka's offsets: it was restored, or lost transactions.",
+    ("group", "topic"),
 )
 CONSUMER_RESTARTS: Final = Counter("compass_consumer_restarts_total", "Consumers made anew.", ("group",))
 WORKER_RESTARTS: Final = Counter("compass_worker_restarts_total", "Background workers begun again.", ("worker",))
 RELAYED: Final = Counter("compass_outbox_relayed_total", "Messages acknowledged by Kafka.", ("topic",))
 RELAY_FAILURES: Final = Counter("compass_outbox_failures_total", "Relay rounds that failed and were tried again.")
-OUTBOX_AGE: Final = Gauge("compass_outbox_oldest_seconds", "Age of the oldest message that waits for the relay.")
 RELAY_ACTIVE: Final = Gauge("compass_outbox_relay_active", "1 where this process relays its service's outbox.")
 
 
@@ -58,7 +77,9 @@ def current_cause() -> Cause:
 def set_cause(cause: Cause) -> None:
     """Name the cause of all that this task does from now on."""
     _cause.set(cause)
-    structlog.contextvars.bind_contextvars(correlation_id=cause.correlation_id)
+    structlog.contextvars.bind_contextvars(
+        correlation_id=cause.correlation_id, trace_id=tracing.trace_id(cause.traceparent)
+    )
 
 
 def configure_logging(service: str, level: str) -> None:
@@ -135,12 +156,15 @@ def _name_service(service: str) -> structlog.typing.Processor:
 logger = structlog.get_logger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _QUIET_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_STREAM: Final = b"text/event-stream"
 
 
 class RequestContext:
-    """ASGI middleware: ids in, ids out, one log line and one measurement per request."""
+    """ASGI middleware: ids in, ids out, one log line, one measurement and, where they are collected, one span each.
+
+    A stream is measured until it begins: how long somebody goes on reading says nothing of the service.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -154,28 +178,43 @@ class RequestContext:
         request_id = headers.get(b"x-request-id", "")
         if not _REQUEST_ID.fullmatch(request_id):
             request_id = str(uuid4())
-        traceparent = headers.get(b"traceparent", "")
-        if not _TRACEPARENT.fullmatch(traceparent):
-            traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        received = tracing.normal(headers.get(b"traceparent"))
+        span = None if scope["path"] in _QUIET_PATHS else RequestSpan.begin(scope, received, request_id)
+        if span is not None:
+            traceparent = span.traceparent
+        else:
+            traceparent = received or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         set_cause(Cause(correlation_id=request_id, traceparent=traceparent))
         status = 499  # the client went away before an answer
         started = time.perf_counter()
+        measured = False
+
+        def measure() -> None:
+            nonlocal measured
+            if not measured:
+                measured = True
+                REQUESTS.labels(scope["method"], _route(scope), str(status)).observe(time.perf_counter() - started)
+                if span is not None:
+                    span.end(_route(scope), status)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                given = message.get("headers", [])
+                if any(name == b"content-type" and value.startswith(_STREAM) for name, value in given):
+                    measure()
+                message["headers"] = [*given, (b"x-request-id", request_id.encode())]
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
         finally:
+            measure()
             seconds = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", "unmatched")
-            REQUESTS.labels(scope["method"], route, str(status)).observe(seconds)
+            route = _route(scope)
             if scope["path"] not in _QUIET_PATHS:
                 logger.info(
                     "request",
@@ -185,3 +224,7 @@ class RequestContext:
                     status=status,
                     milliseconds=round(seconds * 1000, 1),
                 )
+
+
+def _route(scope: Scope) -> str:
+    return getattr(scope.get("route"), "path", UNMATCHED)
