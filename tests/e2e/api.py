@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -15,6 +15,14 @@ from shared.events.engine import dimensions_hash, entity_id, signal_id
 from shared.events.topics import ENGINE_SIGNALS, Topic
 
 PASSWORD = "quality-compass"  # the demo users', on the local stack only
+
+
+class Gateway(Protocol):
+    """What has a gateway."""
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the API is."""
 
 
 class Api:
@@ -49,9 +57,9 @@ class Api:
         return answer
 
 
-def api(stack: LocalStack, role: str) -> Api:
+def api(place: Gateway, role: str) -> Api:
     """A person of the demo users, not logged in yet."""
-    return Api(httpx.AsyncClient(base_url=stack.gateway_url, timeout=30), f"{role}@demo.example")
+    return Api(httpx.AsyncClient(base_url=place.gateway_url, timeout=30), f"{role}@demo.example")
 
 
 async def send(stack: LocalStack, values: Iterable[dict[str, Any]], topic: Topic = ENGINE_SIGNALS) -> None:

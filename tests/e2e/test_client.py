@@ -27,7 +27,7 @@ from compass_client.models import (
 from deploy.local.processes import poll_until
 from deploy.local.stack import LocalStack
 from tests.e2e.api import PASSWORD, id_of, send
-from tests.e2e.test_story import new_signal
+from tests.e2e.stories import new_signal
 
 Answer = TypeVar("Answer")
 
