@@ -1,10 +1,15 @@
-"""Fixtures: every overlay, rendered once."""
+"""Fixtures: every overlay, rendered once; and a cluster."""
 
 import pytest
+import yaml
 
-from deploy.kubernetes import rendering
-from deploy.kubernetes.places import OVERLAYS
+from deploy.kubernetes import rendering, secrets
+from deploy.kubernetes.places import HERE, NAMESPACE, OVERLAYS
+from deploy.kubernetes.rollout import deploy, kubectl
+from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.manifests import Overlay
+
+pytest.register_assert_rewrite("tests.e2e.api", "tests.e2e.stories")
 
 
 def rendered(name: str) -> Overlay:
@@ -25,3 +30,14 @@ def overlay(request: pytest.FixtureRequest) -> Overlay:
 def production() -> Overlay:
     """The one for production."""
     return rendered("production")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The dev overlay on the cluster that kubectl's configuration names; brought up where it is not, and left there."""
+    kubectl("apply", "-f", str(HERE / "base" / "namespace.yaml"), "--server-side", "--force-conflicts")
+    if "auth-keys" not in kubectl("get", "secrets", "-n", NAMESPACE, "-o", "name"):
+        kubectl("create", "-f", "-", stdin=yaml.safe_dump_all(secrets.make()))
+    if "deployment.apps/gateway" not in kubectl("get", "deployments", "-n", NAMESPACE, "-o", "name"):
+        deploy("dev")
+    return Cluster()

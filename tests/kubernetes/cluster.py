@@ -1,0 +1,142 @@
+"""The dev overlay on a cluster, as a place for stories and for what is done to it."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from deploy.kubernetes.places import NAMESPACE
+from deploy.kubernetes.rollout import kubectl
+from shared.events.topics import ENGINE_SIGNALS
+from tests.kubernetes.manifests import Manifest
+from tests.support.eventually import eventually
+
+BROKER: Final = "127.0.0.1:29092"
+"""Where the listener FORWARDED of the dev overlay is reached, and says that it is."""
+
+PSQL: Final = (
+    'PGPASSWORD=$POSTGRES_PASSWORD exec psql -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -U postgres -d compass "$@"'
+)
+
+RESTRICTED: Final = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+class Cluster:
+    """What kubectl's configuration names. The machine is one of its nodes, or COMPASS_KUBERNETES_GATEWAY_URL is set."""
+
+    @property
+    def gateway_url(self) -> str:
+        """The Service of the gateway."""
+        if given := os.environ.get("COMPASS_KUBERNETES_GATEWAY_URL"):
+            return given
+        return f"http://{self.get('service', 'gateway')['spec']['clusterIP']}"
+
+    def get(self, kind: str, name: str) -> Manifest:
+        """One object as it is now."""
+        found: Manifest = json.loads(kubectl("get", kind, name, "-n", NAMESPACE, "-o", "json"))
+        return found
+
+    def pods(self, name: str) -> list[str]:
+        """The names of an app's running pods, those that are ending left out."""
+        listed = json.loads(
+            kubectl("get", "pods", "-n", NAMESPACE, "-l", f"app.kubernetes.io/name={name}", "-o", "json")
+        )
+        return [pod["metadata"]["name"] for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
+
+    def rolled_out(self, deployment: str) -> None:
+        """Wait until it is as it should be."""
+        kubectl("rollout", "status", f"deployment/{deployment}", "-n", NAMESPACE, "--timeout=300s")
+
+    def restart(self, deployment: str) -> None:
+        """Replace every pod, as a new release does."""
+        kubectl("rollout", "restart", f"deployment/{deployment}", "-n", NAMESPACE)
+        self.rolled_out(deployment)
+
+    def kill(self, deployment: str) -> None:
+        """End one pod at once, without its time to finish, and wait for the one in its place."""
+        victim = sorted(self.pods(deployment))[0]
+        kubectl("delete", "pod", victim, "-n", NAMESPACE, "--grace-period=0", "--force")
+        self.rolled_out(deployment)
+
+    def query(self, sql: str, **values: str) -> list[str]:
+        """Rows of an answer, columns separated by `|`; `:'name'` is a value. As the superuser, in the database's pod."""
+        given = [part for name, value in values.items() for part in ("-v", f"{name}={value}")]
+        return kubectl(
+            "exec", "-i", "postgres-0", "-n", NAMESPACE, "--", "bash", "-c", PSQL, "psql", "-At", *given, stdin=sql
+        ).split()
+
+    def count(self, sql: str, **values: str) -> int:
+        """The one number that a query answers."""
+        (number,) = self.query(sql, **values)
+        return int(number)
+
+    @asynccontextmanager
+    async def engine(self) -> AsyncIterator[AIOKafkaProducer]:
+        """A producer that reaches the broker through kubectl."""
+        command = ["kubectl", "port-forward", "-n", NAMESPACE, "pod/kafka-0", BROKER.rpartition(":")[2]]
+        forwarding = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
+        try:
+            await eventually(_forwarded, seconds=30)
+            producer = AIOKafkaProducer(bootstrap_servers=BROKER, acks="all", linger_ms=5, enable_idempotence=True)
+            async with producer:
+                yield producer
+        finally:
+            forwarding.terminate()
+            await forwarding.wait()
+
+    async def send(self, signals: Iterable[dict[str, Any]]) -> None:
+        """Publish as the engine does; returns when Kafka has them."""
+        async with self.engine() as producer:
+            await publish(producer, signals)
+
+    @contextmanager
+    def probe(self, tier: str) -> Iterator[str]:
+        """A pod of a tier that does nothing until it is told to; its name."""
+        name = f"probe-{tier}"
+        image = self.get("job", "schema")["spec"]["template"]["spec"]["containers"][0]["image"]
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"quality-compass/tier": tier}},
+            "spec": {
+                "automountServiceAccountToken": False,
+                "terminationGracePeriodSeconds": 0,
+                "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [
+                    {"name": "probe", "image": image, "command": ["sleep", "600"], "securityContext": RESTRICTED}
+                ],
+            },
+        }
+        kubectl("delete", "pod", name, "-n", NAMESPACE, "--ignore-not-found", "--wait")
+        kubectl("create", "-f", "-", stdin=json.dumps(pod))
+        try:
+            kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", NAMESPACE, "--timeout=120s")
+            yield name
+        finally:
+            kubectl("delete", "pod", name, "-n", NAMESPACE, "--wait=false")
+
+
+async def publish(producer: AIOKafkaProducer, signals: Iterable[dict[str, Any]]) -> None:
+    """Keyed by facility, acknowledged by the broker."""
+    futures = [
+        await producer.send(ENGINE_SIGNALS.name, msgspec.json.encode(signal), signal["facility_id"].encode())
+        for signal in signals
+    ]
+    for future in futures:
+        await future
+
+
+async def _forwarded() -> bool:
+    host, _, port = BROKER.partition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=1):
+            return True
+    except OSError:
+        return False
