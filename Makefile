@@ -11,12 +11,15 @@ INSTALLED := $(VENV)/.installed
 # What `run` and `publish` hand on to the demo engine.
 DEMO_OPTIONS = $(if $(DATA),--data "$(DATA)") $(if $(AS_OF),--as-of "$(AS_OF)") $(if $(SEED),--seed "$(SEED)")
 
+COMPOSE = docker compose --file deploy/compose.yaml
+comma := ,
+
 # `make lock UPGRADE=` leaves the versions that are pinned already.
 UPGRADE ?= --upgrade
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run publish clean-data test fuzz bench check generate client format image lock install
+.PHONY: help run publish clean-data test fuzz bench check generate client format image compose-up compose-down compose-test lock install
 
 ##@ Use
 
@@ -70,6 +73,17 @@ image: ## build the one image of all services, quality-compass unless COMPASS_IM
 	docker build --network=host --build-arg PIP_INDEX_URL --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
 		--build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" \
 		--file deploy/Dockerfile --tag "$${COMPASS_IMAGE:-quality-compass}" .
+
+compose-up: ## run it all with Docker; PROFILES=demo,observability for more. Makes deploy/.env where there is none
+	@test -e deploy/.env || deploy/make-env.sh $(if $(findstring demo,$(PROFILES)),--demo)
+	@$(COMPOSE) $(if $(PROFILES),--profile $(subst $(comma), --profile ,$(PROFILES))) up --detach --wait
+
+compose-down: ## stop it and remove the containers; the data is kept in its volumes
+	@$(COMPOSE) --profile '*' down
+
+compose-test: $(INSTALLED) image ## the image and deploy/compose.yaml, run, killed and stopped under a project name of its own
+	@exec $(PY) -m pytest -m containers tests/containers
+
 
 ##@ Environment
 
