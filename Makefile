@@ -19,7 +19,7 @@ UPGRADE ?= --upgrade
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run publish clean-data test fuzz bench check generate client format image compose-up compose-down compose-test lock install
+.PHONY: help run publish clean-data test fuzz bench check generate client format image compose-up compose-down compose-test kubernetes-test lock install
 
 ##@ Use
 
@@ -47,10 +47,12 @@ check: $(INSTALLED) ## format, lint, types, import contracts, migrations, genera
 	@$(PY) -m deploy.local check-migrations
 	@$(PY) -m shared.events.asyncapi --check docs/asyncapi.json
 	@$(PY) -m deploy.gateway openapi --check docs/openapi.json
+	@$(PY) -m deploy.kubernetes topics --check
 
-generate: $(INSTALLED) ## write anew what is made from the code: docs/asyncapi.json, docs/openapi.json
+generate: $(INSTALLED) ## write anew what is made from the code: docs/asyncapi.json, docs/openapi.json, Strimzi's topics
 	@$(PY) -m shared.events.asyncapi docs/asyncapi.json
 	@$(PY) -m deploy.gateway openapi docs/openapi.json
+	@$(PY) -m deploy.kubernetes topics
 
 client: $(INSTALLED) ## make the typed Python client of the API from docs/openapi.json: build/compass_client
 	@$(PY) -m deploy.gateway client
@@ -84,6 +86,8 @@ compose-down: ## stop it and remove the containers; the data is kept in its volu
 compose-test: $(INSTALLED) image ## the image and deploy/compose.yaml, run, killed and stopped under a project name of its own
 	@exec $(PY) -m pytest -m containers tests/containers
 
+kubernetes-test: $(INSTALLED) ## the dev overlay on the cluster of kubectl's configuration; ONLY=rolling for some of it
+	@exec $(PY) -m pytest -m kubernetes -rA --durations=0 tests/kubernetes $(if $(ONLY),-k "$(ONLY)")
 
 ##@ Environment
 

@@ -66,7 +66,7 @@ class Cluster:
         self.rolled_out(deployment)
 
     def query(self, sql: str, **values: str) -> list[str]:
-        """Rows of an answer, columns separated by `|`; `:'name'` is a value. As the superuser, in the database's pod."""
+        """Rows of an answer, columns separated by `|`; `:'name'` is a value. As superuser, in its pod."""
         given = [part for name, value in values.items() for part in ("-v", f"{name}={value}")]
         return kubectl(
             "exec", "-i", "postgres-0", "-n", NAMESPACE, "--", "bash", "-c", PSQL, "psql", "-At", *given, stdin=sql
