@@ -39,7 +39,10 @@ SERVER_SETTINGS = {
     "log_lock_waits": "on",
 }
 
-_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+# The same order of text on every platform, and indexes that serve LIKE 'prefix%'.
+INITDB_LOCALE = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 30.0
@@ -144,7 +147,7 @@ class EmbeddedPostgres:
             # TCP only: the path of a socket below a deep folder would be too long.
             "unix_socket_directories": "",
             **SERVER_SETTINGS,
-            **({} if self._durable else _NOT_DURABLE),
+            **({} if self._durable else NOT_DURABLE),
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Command(
@@ -173,9 +176,8 @@ class EmbeddedPostgres:
             made = place.run(
                 "initdb",
                 *("--pgdata", str(place.data), "--username", "postgres", "--pwfile", password_file.name),
-                *("--auth", "scram-sha-256", "--encoding", "UTF8"),
-                # The same order of text on every platform, and indexes that serve LIKE 'prefix%'.
-                *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--locale", "C"),
+                *("--auth", "scram-sha-256"),
+                *INITDB_LOCALE,
                 *(() if self._durable else ("--no-sync",)),
             )
         if made.returncode != 0:

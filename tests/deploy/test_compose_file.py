@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from deploy.container import PORTS
+from deploy.local.postgres import INITDB_LOCALE
 from deploy.local.processes import PROJECT_ROOT
 from deploy.local.secrets import SERVICES
 
@@ -76,6 +77,10 @@ def test_a_service_waits_for_its_schema_and_the_topics(service: str) -> None:
     assert _ALL[f"migrate-{service}"]["depends_on"] == {"database": done}
     assert _ALL[service]["command"] == [service]
     assert service in PORTS
+
+
+def test_text_is_ordered_as_everywhere_else() -> None:
+    assert _ALL["postgres"]["environment"]["POSTGRES_INITDB_ARGS"].split() == list(INITDB_LOCALE)
 
 
 def test_the_demo_is_asked_for() -> None:

@@ -3,12 +3,16 @@
 `postgres` and `kafka` are single servers for the tests of one service. `stack` is everything, as `make run` starts it
 but without a supervisor: what a test kills stays dead until the test starts it again. Tests share them and keep apart
 by their own database, topics or keys.
+
+With COMPASS_TEST_STACK=containers PostgreSQL and Kafka are those of the public images, in containers; tests of the
+embedded servers themselves make theirs as ever.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +24,9 @@ from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.postgres_place import remove_place
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import LocalStack
+
+CONTAINERS = {"": False, "embedded": False, "containers": True}[os.environ.get("COMPASS_TEST_STACK", "")]
+"""Whether PostgreSQL and Kafka run in containers."""
 
 Server = TypeVar("Server", EmbeddedPostgres, EmbeddedKafka, LocalStack)
 
@@ -53,18 +60,37 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
     It does not wait for the disk: what tests prove about crashes of processes does not depend on it.
     """
-    with (
-        temporary_state_dir() as state_dir,
-        running(EmbeddedPostgres(state_dir, free_port(), durable=False)) as server,
-    ):
-        yield server
+    with ExitStack() as cleanup:
+        state_dir = cleanup.enter_context(temporary_state_dir())
+        yield cleanup.enter_context(running(_postgres(state_dir, free_port(), cleanup, durable=False)))
 
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[EmbeddedKafka]:
     """A Kafka broker without topics."""
-    with temporary_state_dir() as state_dir, running(EmbeddedKafka(state_dir, free_port())) as server:
-        yield server
+    with ExitStack() as cleanup:
+        state_dir = cleanup.enter_context(temporary_state_dir())
+        yield cleanup.enter_context(running(_kafka(state_dir, free_port(), cleanup)))
+
+
+def _postgres(state_dir: Path, port: int, cleanup: ExitStack, *, durable: bool) -> EmbeddedPostgres:
+    if not CONTAINERS:
+        return EmbeddedPostgres(state_dir, port, durable=durable)
+    from tests.support.containers import ContainerPostgres  # The client needs a Docker Engine to be imported.
+
+    server = ContainerPostgres(state_dir, port, durable=durable)
+    cleanup.callback(server.remove)
+    return server
+
+
+def _kafka(state_dir: Path, port: int, cleanup: ExitStack) -> EmbeddedKafka:
+    if not CONTAINERS:
+        return EmbeddedKafka(state_dir, port)
+    from tests.support.containers import ContainerKafka
+
+    server = ContainerKafka(state_dir, port)
+    cleanup.callback(server.remove)
+    return server
 
 
 def free_settings(state_dir: Path) -> LocalSettings:
@@ -93,11 +119,15 @@ def stack() -> Iterator[LocalStack]:
 
     Unlike `postgres` it does wait for the disk.
     """
-    with (
-        pytest.MonkeyPatch.context() as environment,
-        temporary_state_dir() as state_dir,
-    ):
+    with ExitStack() as cleanup:
+        environment = cleanup.enter_context(pytest.MonkeyPatch.context())
+        state_dir = cleanup.enter_context(temporary_state_dir())
         for name, value in UNLIMITED.items():
             environment.setenv(name, value)
-        with running(LocalStack(free_settings(state_dir))) as everything:
-            yield everything
+        settings = free_settings(state_dir)
+        everything = LocalStack(settings)
+        if CONTAINERS:
+            # The same addresses and passwords: the services' settings hold for these servers as well.
+            everything.postgres = _postgres(state_dir, settings.postgres_port, cleanup, durable=True)
+            everything.kafka = _kafka(state_dir, settings.kafka_port, cleanup)
+        yield cleanup.enter_context(running(everything))
