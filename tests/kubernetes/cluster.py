@@ -43,27 +43,38 @@ class Cluster:
         found: Manifest = json.loads(kubectl("get", kind, name, "-n", NAMESPACE, "-o", "json"))
         return found
 
-    def pods(self, name: str) -> list[str]:
-        """The names of an app's running pods, those that are ending left out."""
-        listed = json.loads(
-            kubectl("get", "pods", "-n", NAMESPACE, "-l", f"app.kubernetes.io/name={name}", "-o", "json")
-        )
-        return [pod["metadata"]["name"] for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
+    def pods(self, name: str) -> dict[str, bool]:
+        """The pods of an app, those that are ending too, and whether each is ready."""
+        label = f"app.kubernetes.io/name={name}"
+        listed = json.loads(kubectl("get", "pods", "-n", NAMESPACE, "-l", label, "-o", "json"))
+        return {
+            pod["metadata"]["name"]: any(
+                condition["type"] == "Ready" and condition["status"] == "True"
+                for condition in pod["status"].get("conditions", ())
+            )
+            for pod in listed["items"]
+        }
 
-    def rolled_out(self, deployment: str) -> None:
-        """Wait until it is as it should be."""
-        kubectl("rollout", "status", f"deployment/{deployment}", "-n", NAMESPACE, "--timeout=300s")
-
-    def restart(self, deployment: str) -> None:
-        """Replace every pod, as a new release does."""
+    async def restart(self, deployment: str) -> None:
+        """Replace every pod, as a new release does, and wait until the old ones are gone."""
+        before = self.pods(deployment)
         kubectl("rollout", "restart", f"deployment/{deployment}", "-n", NAMESPACE)
-        self.rolled_out(deployment)
+        await self._replaced(deployment, set(before), len(before))
 
-    def kill(self, deployment: str) -> None:
+    async def kill(self, deployment: str) -> None:
         """End one pod at once, without its time to finish, and wait for the one in its place."""
-        victim = sorted(self.pods(deployment))[0]
+        before = self.pods(deployment)
+        victim = min(before)
         kubectl("delete", "pod", victim, "-n", NAMESPACE, "--grace-period=0", "--force")
-        self.rolled_out(deployment)
+        await self._replaced(deployment, {victim}, len(before))
+
+    async def _replaced(self, deployment: str, old: set[str], count: int) -> None:
+        await eventually(
+            lambda: asyncio.to_thread(self.pods, deployment),
+            lambda pods: not old & set(pods) and len(pods) == count and all(pods.values()),
+            seconds=300,
+            every=0.5,
+        )
 
     def query(self, sql: str, **values: str) -> list[str]:
         """Rows of an answer, columns separated by `|`; `:'name'` is a value. As superuser, in its pod."""

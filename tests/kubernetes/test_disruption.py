@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -125,10 +125,10 @@ async def test_a_killed_pod_under_load_loses_nothing(cluster: Cluster, name: str
     assert not any(" 500 " in answer for answer in load.answers), load.answers
 
 
-async def _disturbed(cluster: Cluster, name: str, disturb: Callable[[str], None]) -> Load:
+async def _disturbed(cluster: Cluster, name: str, disturb: Callable[[str], Awaitable[None]]) -> Load:
     load = Load(cluster)
     async with load.running():
-        await asyncio.to_thread(disturb, name)
+        await disturb(name)
     print(f"\n{name}: {load.published} signals, answers {dict(load.answers)}")  # noqa: T201 - what the report is made of
     await all_there(cluster, load)
     return load
