@@ -212,7 +212,18 @@ def _route(route: Route, limits: GatewaySettings) -> dict[str, Any]:
         "cluster": route.service,
         "timeout": "0s" if route.streaming else f"{route.timeout_seconds}s",
         # Only where the service cannot have begun: it closed the connection, or never took it.
-        "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2},
+        # And at another instance where there is one: that which is gone stays in the list until it is looked at again.
+        "retry_policy": {
+            "retry_on": "connect-failure,refused-stream,reset-before-request",
+            "num_retries": 2,
+            "retry_host_predicate": [
+                {
+                    "name": "envoy.retry_host_predicates.previous_hosts",
+                    "typed_config": typed(f"{TYPES}.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+                }
+            ],
+            "host_selection_retry_max_attempts": 3,
+        },
     }
     return {"match": _match(route), "route": action, "typed_per_filter_config": route_filters(route, limits)}
 
@@ -236,6 +247,8 @@ def _cluster(name: str, address: Address, *, dns: bool) -> dict[str, Any]:
         "name": name,
         "type": "STRICT_DNS" if dns else "STATIC",
         "connect_timeout": "1s",
+        # An instance that is about to end leaves the names first, and answers until nobody asks it any more.
+        "ignore_health_on_host_removal": dns,
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _socket(address)}}]}],
