@@ -20,6 +20,8 @@ _TEXT = (PROJECT_ROOT / "deploy" / "compose.yaml").read_text()
 _SCRIPT = PROJECT_ROOT / "deploy" / "make-env.sh"
 _FILE: Mapping[str, Any] = yaml.safe_load(_TEXT)
 _ALL: Mapping[str, Mapping[str, Any]] = _FILE["services"]
+_JOBS = {"database", "topics", "gateway-configuration", "demo-users", "demo", *(f"migrate-{name}" for name in SERVICES)}
+_JOBS = {"database", "topics", "gateway-configuration", "demo", "demo-users"}
 
 
 def make_env(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -47,8 +49,29 @@ def test_everything_is_contained_limited_and_told_whether_to_come_back(name: str
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "cap_add" not in service
     assert "privileged" not in service
-    assert {"mem_limit", "pids_limit", "restart"} <= service.keys()
+    assert {"mem_limit", "pids_limit"} <= service.keys()
+    assert service["restart"] == ("no" if name in _JOBS else "unless-stopped")
     assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
+def test_what_runs_comes_back_and_jobs_do_not() -> None:
+    jobs = {name for name in _ALL if name in _JOBS or name.startswith("migrate-")}
+
+    assert {name for name, service in _ALL.items() if service["restart"] == "no"} == jobs
+    assert {name for name, service in _ALL.items() if service["restart"] == "unless-stopped"} == _ALL.keys() - jobs
+
+
+def test_what_is_mounted_is_there() -> None:
+    mounted = [
+        volume.partition(":")[0]
+        for service in _ALL.values()
+        for volume in service.get("volumes", [])
+        if volume.startswith(".")
+    ]
+
+    # Docker would make an empty folder of what is missing.
+    assert [path for path in mounted if not (PROJECT_ROOT / "deploy" / path).exists()] == []
+    assert mounted
 
 
 def test_every_image_has_a_version_and_ours_is_one() -> None:
@@ -135,6 +158,9 @@ def test_only_who_asks_gets_demo_users(tmp_path: Path) -> None:
     assert make_env("a", "b").returncode == 2
 
 
-def test_git_leaves_the_secrets_alone() -> None:
-    asked = subprocess.run(["git", "check-ignore", "--quiet", "deploy/.env"], cwd=PROJECT_ROOT, check=False)
-    assert asked.returncode == 0
+def test_git_and_the_image_leave_the_secrets_alone() -> None:
+    assert "/deploy/.env" in (PROJECT_ROOT / ".gitignore").read_text().splitlines()
+    let_in = [line[1:] for line in (PROJECT_ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert let_in
+    assert "deploy" not in let_in
+    assert not any(".env" in line for line in let_in)
