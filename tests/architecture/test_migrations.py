@@ -1,0 +1,97 @@
+"""A migration only adds: the release before runs on its schema. What takes away says that it is a contract, and why."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SERVICES = Path(__file__).parents[2] / "services"
+MARK = "CONTRACT"
+"""The constant of a migration that takes something away: why no code that may still run needs it."""
+
+# Before the rule, by people who said in the file why it does no harm.
+BEFORE_THE_RULE = frozenset({"0002_ownership", "0003_outcomes", "0002_feed_groups"})
+TAKES_AWAY = frozenset({"drop_column", "drop_table", "rename_table", "drop_constraint"})
+WORDS = ("DROP TABLE", "DROP COLUMN", "RENAME ", "SET NOT NULL", "TRUNCATE")
+
+MIGRATIONS = sorted(SERVICES.glob("*/migrations/versions/[!_]*.py"))
+
+
+def revision_of(tree: ast.Module) -> tuple[str, bool, bool]:
+    """Its name, whether it begins a history, and whether it says that it is a contract."""
+    values: dict[str, object] = {}
+    for node in tree.body:
+        target = (
+            node.target
+            if isinstance(node, ast.AnnAssign)
+            else node.targets[0]
+            if isinstance(node, ast.Assign)
+            else None
+        )
+        value = node.value if isinstance(node, ast.AnnAssign | ast.Assign) else None
+        if isinstance(target, ast.Name) and isinstance(value, ast.Constant):
+            values[target.id] = value.value
+    return str(values["revision"]), values.get("down_revision") is None, bool(values.get(MARK))
+
+
+def problems(source: str) -> list[str]:
+    """What a migration takes from the code of the release before."""
+    tree = ast.parse(source)
+    _, is_first, is_contract = revision_of(tree)
+    if is_first or is_contract:
+        return []
+    found = []
+    for function in (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name != "downgrade"):
+        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            given = {keyword.arg: keyword.value for keyword in call.keywords}
+            if name in TAKES_AWAY or (name == "alter_column" and "new_column_name" in given):
+                found.append(name)
+            if name == "add_column":
+                found += [f"{name} without a default" for column in call.args if _must_be_given(column)]
+            if name == "alter_column" and ast.unparse(given.get("nullable", ast.Constant(True))) == "False":
+                found.append("alter_column to NOT NULL")
+    texts = [
+        node.value.upper()
+        for part in tree.body
+        if not (isinstance(part, ast.FunctionDef) and part.name == "downgrade")
+        for node in ast.walk(part)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    return found + [word for word in WORDS if any(word in text for text in texts[1:])]
+
+
+def _must_be_given(column: ast.expr) -> bool:
+    if not isinstance(column, ast.Call):
+        return False
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in column.keywords}
+    return given.get("nullable") == "False" and "server_default" not in given
+
+
+@pytest.mark.parametrize("path", MIGRATIONS, ids=lambda path: f"{path.parts[-4]}-{path.stem}")
+def test_a_migration_only_adds(path: Path) -> None:
+    source = path.read_text()
+    if revision_of(ast.parse(source))[0] not in BEFORE_THE_RULE:
+        assert problems(source) == [], f'{path.name} needs {MARK} = "why no running code needs it", or a later release'
+
+
+HEAD = '"""What."""\nrevision: str = "x"\ndown_revision: str | None = "w"\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ('op.add_column("t", sa.Column("c", sa.Text(), nullable=True))', True),
+        ('op.add_column("t", sa.Column("c", sa.Text(), nullable=False, server_default=""))', True),
+        ('op.add_column("t", sa.Column("c", sa.Text(), nullable=False))', False),
+        ('op.drop_column("t", "c")', False),
+        ('op.alter_column("t", "c", new_column_name="d")', False),
+        ('op.alter_column("t", "c", nullable=False)', False),
+        ('op.execute("ALTER TABLE t RENAME TO u")', False),
+    ],
+)
+def test_what_the_rule_finds(line: str, kept: bool) -> None:
+    source = f"{HEAD}def upgrade() -> None:\n    {line}\n"
+    assert (problems(source) == []) is kept
+    assert problems(source.replace(HEAD, f'{HEAD}CONTRACT = "Nobody reads it."\n')) == []
+    assert problems(f"{HEAD}def downgrade() -> None:\n    {line}\n") == []
