@@ -146,6 +146,20 @@ def test_no_secret_reaches_who_does_not_need_it(compose: Compose) -> None:
         assert not any("POSTGRES" in name for name in own)
 
 
+def test_text_is_ordered_as_everywhere_else(compose: Compose) -> None:
+    asked = "SELECT datlocprovider || ' ' || datlocale FROM pg_database WHERE datname = 'compass'"
+    psql = ("psql", "--host=127.0.0.1", "--username=postgres", "--no-align", "--tuples-only")
+    said = compose("exec", "-T", "postgres", "sh", "-c", f'PGPASSWORD=$POSTGRES_PASSWORD {" ".join(psql)} -c "{asked}"')
+
+    assert said.strip() == "b C.UTF-8"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_knows_whether_it_is_well(compose: Compose, service: str) -> None:
+    for question in ("healthy", "ready"):
+        assert '"status":"ok"' in compose("exec", "-T", service, "python", "-m", "deploy.container", question)
+
+
 async def test_an_operator_s_command_runs_beside_the_service(compose: Compose) -> None:
     verified = await asyncio.to_thread(compose, "exec", "-T", "activity", "python", "-m", "services.activity.verify")
 

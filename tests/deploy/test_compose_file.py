@@ -21,7 +21,6 @@ _SCRIPT = PROJECT_ROOT / "deploy" / "make-env.sh"
 _FILE: Mapping[str, Any] = yaml.safe_load(_TEXT)
 _ALL: Mapping[str, Mapping[str, Any]] = _FILE["services"]
 _JOBS = {"database", "topics", "gateway-configuration", "demo-users", "demo", *(f"migrate-{name}" for name in SERVICES)}
-_JOBS = {"database", "topics", "gateway-configuration", "demo", "demo-users"}
 
 
 def make_env(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -52,13 +51,6 @@ def test_everything_is_contained_limited_and_told_whether_to_come_back(name: str
     assert {"mem_limit", "pids_limit"} <= service.keys()
     assert service["restart"] == ("no" if name in _JOBS else "unless-stopped")
     assert service["logging"]["options"].keys() == {"max-size", "max-file"}
-
-
-def test_what_runs_comes_back_and_jobs_do_not() -> None:
-    jobs = {name for name in _ALL if name in _JOBS or name.startswith("migrate-")}
-
-    assert {name for name, service in _ALL.items() if service["restart"] == "no"} == jobs
-    assert {name for name, service in _ALL.items() if service["restart"] == "unless-stopped"} == _ALL.keys() - jobs
 
 
 def test_what_is_mounted_is_there() -> None:
