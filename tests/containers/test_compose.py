@@ -147,11 +147,11 @@ def test_no_secret_reaches_who_does_not_need_it(compose: Compose) -> None:
 
 
 def test_text_is_ordered_as_everywhere_else(compose: Compose) -> None:
-    asked = "SELECT datlocprovider || ' ' || datlocale FROM pg_database WHERE datname = 'compass'"
+    asked = "SELECT datlocprovider, datlocale FROM pg_database WHERE datname = 'compass'"
     psql = ("psql", "--host=127.0.0.1", "--username=postgres", "--no-align", "--tuples-only")
     said = compose("exec", "-T", "postgres", "sh", "-c", f'PGPASSWORD=$POSTGRES_PASSWORD {" ".join(psql)} -c "{asked}"')
 
-    assert said.strip() == "b C.UTF-8"
+    assert said.strip() == "b|C.UTF-8"
 
 
 @pytest.mark.parametrize("service", SERVICES)
