@@ -14,7 +14,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from shared.db import SessionMaker
-from shared.telemetry import logger
+from shared.telemetry import (
+    CONSUMED,
+    CONSUMER_RESTARTS,
+    CONSUMER_RETRIES,
+    CONSUMER_REWOUND,
+    REDELIVERED,
+    WORKER_RESTARTS,
+    logger,
+)
 
 OUTBOX_MESSAGES: Final = Gauge(
     "compass_outbox_messages", "Messages that wait for the relay; counted as far as 100,000."
@@ -61,11 +69,24 @@ _LAST_MESSAGES = text(
 async def observe(app: FastAPI, engine: AsyncEngine) -> NoReturn:
     """Keep the metrics true; runs as long as the service."""
     watch_pools(engine, app.state.reading_pool, app.state.settings.database_pool_size)
+    begin_counting(app)
     consumes = bool(app.state.consumers.consumers)
     while True:
         measure_process(app)
         await measure_tables(app.state.session_maker, consumes=consumes)
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+def begin_counting(app: FastAPI) -> None:
+    """Let what may be counted be there as 0: Prometheus sees no increase in a counter that begins with its first 1."""
+    for consumer in app.state.consumers.consumers:
+        group, topic = consumer.group, consumer.subscription.topic.name
+        for by_group in (CONSUMER_RETRIES, CONSUMER_RESTARTS):
+            by_group.labels(group)
+        for by_topic in (CONSUMED, REDELIVERED, CONSUMER_REWOUND):
+            by_topic.labels(group, topic)
+    for work in app.state.background:
+        WORKER_RESTARTS.labels(work.name)
 
 
 def watch_pools(engine: AsyncEngine, reading: Any, size: int) -> None:

@@ -11,11 +11,14 @@ from typing import Final
 from uuid import uuid4
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import tracing
 from shared.tracing_http import UNMATCHED, RequestSpan
+
+# When each series began, as a series of its own: nobody asks, and Prometheus would keep all of them.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REQUESTS: Final = Histogram(
     "compass_http_request_seconds",

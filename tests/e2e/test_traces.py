@@ -14,9 +14,9 @@ from deploy.local.stack import LocalStack
 from shared.events.topics import ENGINE_SIGNALS
 from tests.e2e.api import PASSWORD, Api, api, id_of, send
 from tests.e2e.reconfigured import reconfigured
+from tests.e2e.stories import new_signal
 from tests.support.collector import Collected, Collector, collecting
 from tests.support.eventually import eventually
-from tests.support.factories import engine_signal
 
 SERVICES = ("signals", "workflow", "activity", "auth")
 
@@ -42,12 +42,6 @@ class Origin:
     def traceparent(self) -> str:
         """Its text, sampled."""
         return f"00-{self.trace_id}-{self.span_id}-01"
-
-
-def new_signal(**changes: Any) -> dict[str, Any]:
-    """A signal of a facility that no other test knows."""
-    facility = f"T{uuid4().hex[:10]}"
-    return engine_signal(facility=f"Hospital {facility}", facility_id=facility, **changes)
 
 
 async def publish(stack: LocalStack, signals: dict[str, dict[str, Any]]) -> None:
