@@ -7,6 +7,8 @@ The auth service tells of them on `compass.auth.v1`; `access_subscription` keeps
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
+from time import time
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -17,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import access_repository
 from shared.access_state import AccessState
-from shared.auth import User, decode_token
+from shared.auth import LEEWAY_SECONDS, Claims, User, decode_token
 from shared.db import SessionMaker
 from shared.dead_letters import Rejection
 from shared.errors import UnauthenticatedError, UnavailableError
@@ -35,6 +37,8 @@ logger = structlog.get_logger(__name__)
 
 AccessLoader: TypeAlias = Callable[[AsyncSession], Awaitable[AccessState]]
 
+_TOKENS_REMEMBERED: Final = 10_000
+
 
 class Access:
     """Verifies access tokens against the state of at most `access_refresh_seconds` ago."""
@@ -50,6 +54,8 @@ class Access:
         self._load = load
         self._state = AccessState()
         self._keys: dict[str, ECKey] = {}
+        # What tokens say that were verified with these keys, by the token's SHA-256.
+        self._verified: dict[bytes, Claims] = {}
 
     @property
     def ready(self) -> bool:
@@ -71,6 +77,7 @@ class Access:
             state = await self._load(session)
         if state.keys != self._state.keys:
             self._keys = {kid: _public_key(jwk) for kid, jwk in state.keys.items()}
+            self._verified.clear()
         self._state = state
 
     def verify(self, token: str | None) -> User:
@@ -84,7 +91,7 @@ class Access:
             raise UnauthenticatedError("An access token is needed.", "missing_token")
         if not self._keys:
             raise UnavailableError("The keys that verify tokens are not known here yet.", "keys_unknown")
-        claims = decode_token(token, self._keys, self._settings.token_issuer, self._settings.token_audience)
+        claims = self._claims(token)
         state = self._state
         if (
             claims.sid in state.revoked_sessions
@@ -93,6 +100,18 @@ class Access:
         ):
             raise UnauthenticatedError("The session of this token has ended.", "revoked_token")
         return claims.user
+
+    def _claims(self, token: str) -> Claims:
+        """What a good token says; its signature is verified once, since that takes longer than most answers."""
+        digest, now = sha256(token.encode(errors="replace")).digest(), time()
+        known = self._verified.get(digest)
+        if known is not None and known.nbf - LEEWAY_SECONDS <= now < known.exp + LEEWAY_SECONDS:
+            return known
+        claims = decode_token(token, self._keys, self._settings.token_issuer, self._settings.token_audience)
+        if len(self._verified) >= _TOKENS_REMEMBERED:
+            del self._verified[next(iter(self._verified))]
+        self._verified[digest] = claims
+        return claims
 
 
 def _public_key(jwk: Mapping[str, str]) -> ECKey:

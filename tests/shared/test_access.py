@@ -13,6 +13,7 @@ from joserfc.jwk import ECKey
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access import Access, AccessState, access_subscription
+from shared.auth import Claims, decode_token
 from shared.db import SessionMaker
 from shared.errors import UnauthenticatedError
 from shared.events import auth as events
@@ -123,6 +124,41 @@ async def test_a_key_that_is_no_longer_listed_verifies_nothing(access: Access, c
     await consume(keys(other, sequence=3))
     await access.refresh()
     assert refusal(access, token("viewer")) == "invalid_token"
+
+
+async def test_a_token_that_was_good_is_refused_when_its_time_has_come(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = token("viewer")
+    moment = datetime.now(UTC).timestamp()
+    assert access.verify(raw) == access.verify(raw)
+    for later, expected in ((300, None), (304, None), (306, "expired_token")):
+        monkeypatch.setattr("shared.access.time", lambda later=later: moment + later)
+        # The library that checks the claims reads the clock by itself.
+        monkeypatch.setattr("time.time", lambda later=later: moment + later)
+        assert (refusal(access, raw) if expected else access.verify(raw) and None) == expected
+
+
+async def test_a_signature_is_verified_once_and_only_good_tokens_are_remembered(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+
+    def count(raw: str, *more: Any) -> Claims:
+        decoded.append(raw)
+        return decode_token(raw, *more)
+
+    monkeypatch.setattr("shared.access.decode_token", count)
+    monkeypatch.setattr("shared.access._TOKENS_REMEMBERED", 3)
+    good, forged = token("viewer"), token("viewer")[:-8] + "AAAAAAAA"
+    assert access.verify(good) == access.verify(good)
+    assert [refusal(access, forged) for _ in range(2)] == ["invalid_token"] * 2
+    assert decoded == [good, forged, forged]
+    # More of them than are remembered: the first is verified again, and none is taken for another.
+    for number in range(3):
+        assert access.verify(token("viewer", user=UUID(int=number))).id == UUID(int=number)
+    assert access.verify(good).role is UserRole.VIEWER
+    assert decoded.count(good) == 2
 
 
 async def test_an_older_set_of_keys_that_comes_again_changes_nothing(access: Access, consume: Consume) -> None:
