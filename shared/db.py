@@ -2,19 +2,22 @@
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from time import monotonic
 from typing import Annotated, Any, Final
 
 import asyncpg
 import msgspec
 from fastapi import Depends, Request
-from sqlalchemy import MetaData, Table, exc
+from sqlalchemy import MetaData, Table, event, exc
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.settings import ServiceSettings
 from shared.tables import NAMING_CONVENTION
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
+_PING_AFTER_SECONDS: Final = 1.0
 
 # Classes and codes of SQLSTATE after which the same statement may succeed: connection (08), serialization, deadlock
 # (40), resources (53), shutdown, start-up, statement timeout (57), lock timeout (55P03), a standby (25006), I/O (58).
@@ -40,13 +43,11 @@ def declarative_base(*shared_tables: tuple[Table, ...]) -> type[DeclarativeBase]
 
 def create_engine(settings: ServiceSettings, schema: str) -> AsyncEngine:
     """An engine whose connections see one schema only. Nothing connects before the first statement."""
-    return create_async_engine(
+    engine = create_async_engine(
         str(settings.database_url).replace("postgresql://", "postgresql+asyncpg://", 1),
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
-        # A restarted server leaves dead connections behind; the ping spares a request from finding one.
-        pool_pre_ping=True,
         pool_recycle=1800,
         # An error is logged with its statement, never with what the statement held.
         hide_parameters=True,
@@ -54,6 +55,29 @@ def create_engine(settings: ServiceSettings, schema: str) -> AsyncEngine:
         json_deserializer=msgspec.json.decode,
         connect_args={"timeout": CONNECT_TIMEOUT_SECONDS, "server_settings": _server_settings(settings, schema)},
     )
+    _ping_after_idling(engine)
+    return engine
+
+
+def _ping_after_idling(engine: AsyncEngine) -> None:
+    """A restarted server leaves dead connections behind; a ping spares whoever comes from finding one.
+
+    SQLAlchemy's own comes before every transaction, a round trip each. A connection that has just been used needs none:
+    a server that restarted meanwhile is away for longer.
+    """
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def note(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info["idle_since"] = monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def ping(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+        if monotonic() - record.info.get("idle_since", monotonic()) < _PING_AFTER_SECONDS:
+            return
+        try:
+            connection.ping()
+        except Exception as error:  # whatever it is, this connection is not to be used
+            raise exc.InvalidatePoolError from error
 
 
 def _server_settings(settings: ServiceSettings, schema: str) -> dict[str, str]:
