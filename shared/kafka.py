@@ -59,13 +59,16 @@ class Subscription:
     """One topic that a service consumes, and what it does with a batch of it.
 
     ``group`` is the Kafka consumer group and the inbox's name for this use of the topic, `<service>.<purpose>`.
-    ``members`` of it run in one process: while one decodes, the other's statements run.
+    ``members`` of it run in one process: while one decodes, the other's statements run. ``gather_seconds`` is the least
+    time between two batches where messages come one by one: for effects that nobody waits for, a transaction for a few
+    of them costs the machine much less than one for each.
     """
 
     topic: Topic
     group: str
     handle: BatchHandler
     members: int = 1
+    gather_seconds: float = 0.0
 
 
 class BatchProcessor:
@@ -77,12 +80,15 @@ class BatchProcessor:
         self.session_maker = session_maker
         self.busy = False
         """Whether a batch is being processed: then a lack of progress is not the consumer's fault."""
+        self.unfinished = False
+        """Whether the effects of the last batch are not all stored."""
 
     async def __call__(self, messages: list[Message]) -> None:
         """Store the effects of a batch; returns only then, or when the task is cancelled."""
-        self.busy = True
+        self.busy = self.unfinished = True
         try:
             await self._process(messages)
+            self.unfinished = False
         finally:
             self.busy = False
 
@@ -169,9 +175,8 @@ def create_broker(settings: ServiceSettings, subscription: Subscription, process
         batch=True,
         group_id=subscription.group,
         auto_offset_reset="earliest",
-        # The handler returns when the batch is stored, so that success acknowledges; anything that escapes it
-        # (a cancelled task is no error) goes back to where the batch began.
-        ack_policy=AckPolicy.NACK_ON_ERROR,
+        # The reader acknowledges: it is asked for the next batch when the one before is stored.
+        ack_policy=AckPolicy.MANUAL,
         max_records=settings.consumer_batch_size,
         batch_timeout_ms=_IDLE_POLL_MS,
         max_partition_fetch_bytes=4 * 1024 * 1024,
@@ -180,7 +185,7 @@ def create_broker(settings: ServiceSettings, subscription: Subscription, process
         no_reply=True,
     )
     subscriber.get_msg = Reader(  # type: ignore[method-assign]
-        subscription.group, subscriber.max_records, process.session_maker
+        subscription.group, subscriber.max_records, process, subscription.gather_seconds
     )
     subscriber(process)
     return broker
@@ -255,7 +260,9 @@ class Consumer:
         consumer = broker.subscribers[0].consumer  # type: ignore[attr-defined]
         while monotonic() - self._progress_at < self._settings.stuck_consumer_seconds:
             await asyncio.sleep(_WATCH_SECONDS)
-            moves = self._process.busy or await self._moves(consumer)
+            busy = self._process.busy
+            # Looked at also while a batch is in hand: under load there always is one, and the lag is of interest then.
+            moves = await self._moves(consumer) or busy
             self._broker_away = not moves and not await _answers(self._settings.kafka_bootstrap_servers)
             if moves or self._broker_away:
                 # Without a broker nothing can move. A consumer that gets over it by itself is back sooner than a new
@@ -265,6 +272,10 @@ class Consumer:
     async def _moves(self, consumer: Any) -> bool:
         """Whether every partition with messages waiting has moved since the last look."""
         assigned = consumer.assignment()
+        for place in self._positions.keys() - assigned:
+            # Another member tells of it now; the last figure from here would stand for ever.
+            CONSUMER_LAG.remove(self.group, place.topic, str(place.partition))
+        self._positions = {place: offset for place, offset in self._positions.items() if place in assigned}
         if not assigned:
             # Either the group has more members than the topic has partitions, or this one failed to join. Making a
             # spare anew disturbs the others for a moment, so it is done seldom.

@@ -109,6 +109,8 @@ def _read_user(message: Message) -> tuple[int, UserState] | None:
 def subscriptions(settings: WorkflowSettings) -> tuple[Subscription, ...]:
     """What this service hears."""
     return (
-        Subscription(COMPASS_SIGNALS, "workflow.signals", partial(hear_of_signals, due=settings.due)),
+        Subscription(
+            COMPASS_SIGNALS, "workflow.signals", partial(hear_of_signals, due=settings.due), gather_seconds=0.05
+        ),
         Subscription(COMPASS_AUTH, "workflow.users", hear_of_users),
     )
