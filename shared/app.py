@@ -16,7 +16,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import auth, errors, observation, telemetry, tracing_export
+from shared import auth, errors, observation, supervision, telemetry, tracing_export
 from shared.abandonment import EndsWithItsClient
 from shared.access import Access, AccessLoader
 from shared.db import create_engine, create_reading_pool, create_session_maker
@@ -24,7 +24,6 @@ from shared.kafka import Consumers, Subscription
 from shared.relay import Relay
 from shared.schema import schema_problem
 from shared.settings import ServiceSettings, Settings, load
-from shared.supervision import Supervised
 
 logger = structlog.get_logger(__name__)
 
@@ -60,10 +59,10 @@ def create_app(
         exporting = tracing_export.start(name)
         app.state.reading_pool = await create_reading_pool(settings, name)
         app.state.background = [
-            Supervised("relay", relay.run),
-            Supervised("access", access.run),
-            Supervised("observation", partial(observation.observe, app, engine)),
-            *(Supervised(worker.__name__, partial(worker, app)) for worker in workers),
+            supervision.Supervised("relay", relay.run),
+            supervision.Supervised("access", access.run),
+            supervision.Supervised("observation", partial(observation.observe, app, engine)),
+            *(supervision.Supervised(worker.__name__, partial(worker, app)) for worker in workers),
         ]
         background = [asyncio.create_task(work.run(), name=work.name) for work in app.state.background]
         consumers.start()
@@ -71,11 +70,7 @@ def create_app(
         logger.info("started", service=name)
         yield
         await consumers.stop()
-        for task in background:
-            task.cancel()
-        for task in background:
-            with suppress(asyncio.CancelledError):
-                await task
+        await supervision.end_all(background)
         await engine.dispose()
         app.state.reading_pool.terminate()
         if exporting is not None:

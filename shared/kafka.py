@@ -27,6 +27,7 @@ from shared.events.topics import Topic
 from shared.inbox import Message
 from shared.positions import Reader
 from shared.settings import ServiceSettings
+from shared.supervision import end_all
 from shared.telemetry import (
     BATCH_SECONDS,
     CONSUMED,
@@ -51,6 +52,7 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 _ATTEMPTS_BEFORE_SPLIT: Final = 2
 _WATCH_SECONDS: Final = 5.0
 _LONGEST_UNASSIGNED_SECONDS: Final = 600.0
+_STOP_SECONDS: Final = 20.0
 _IDLE_POLL_MS: Final = 1000
 
 
@@ -312,7 +314,7 @@ async def _answers(bootstrap_servers: str) -> bool:
 async def _stop(broker: KafkaBroker, group: str) -> None:
     try:
         # Stopping waits for the batch in hand; a consumer whose broker is gone may never answer.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(_STOP_SECONDS):
             await broker.stop()
     except (KafkaError, OSError) as error:
         logger.warning("consumer did not stop cleanly", consumer_group=group, error=repr(error))
@@ -337,11 +339,7 @@ class Consumers:
 
     async def stop(self) -> None:
         """Finish the batches in hand, commit their offsets and leave the groups."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await end_all(self._tasks, patience_seconds=_STOP_SECONDS + 1)
 
     @property
     def unhealthy(self) -> list[str]:

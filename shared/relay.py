@@ -1,7 +1,6 @@
 """From the outbox to Kafka: in order, each message at least once, none lost however long Kafka is away."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +13,7 @@ from aiokafka.errors import KafkaError
 from shared.events.topics import MAX_MESSAGE_BYTES
 from shared.outbox import decode_headers
 from shared.settings import ServiceSettings
+from shared.supervision import happens
 from shared.telemetry import RELAY_ACTIVE, RELAY_FAILURES, RELAYED
 from shared.tracing_messages import Sending
 
@@ -134,8 +134,7 @@ class Relay:
                 pending = None
                 continue
             if not rows:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
+                await happens(self._wake, _POLL_SECONDS)
 
     async def _send(self, producer: AIOKafkaProducer, rows: list[asyncpg.Record]) -> _Sent:
         spans = Sending.begin((row["topic"], row["value"]) for row in rows if row["headers"] is None)
@@ -185,7 +184,8 @@ async def _close(producer: AIOKafkaProducer) -> None:
     A producer that is only left alone would go on sending beside its successor, out of order.
     """
     try:
-        await asyncio.wait_for(producer.stop(), timeout=2)
+        async with asyncio.timeout(2):
+            await producer.stop()
     except (KafkaError, OSError, TimeoutError):
         await producer._sender.close()  # noqa: SLF001 - stop() waits for acknowledgements; nothing public does not
         await producer.client.close()

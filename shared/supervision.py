@@ -5,7 +5,7 @@ than one whose upkeep failed once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from time import monotonic
 from typing import Any, Final, NoReturn
 from uuid import uuid4
@@ -73,6 +73,36 @@ class Supervised:
         except Exception as error:  # noqa: BLE001 - whatever it was, it is logged, and the work goes on
             return error
         return None
+
+
+async def happens(event: asyncio.Event, within_seconds: float) -> bool:
+    """Whether the event is set within so long; for loops that are told of news and look now and then without.
+
+    Not ``asyncio.wait_for``: before Python 3.12 it forgets a cancellation that comes in the moment in which what it
+    waits for happens, and a worker that lost its only cancellation goes on for ever.
+    """
+    try:
+        async with asyncio.timeout(within_seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+async def end_all(tasks: Collection[asyncio.Task[None]], patience_seconds: float = 5.0) -> None:
+    """Cancel the tasks and wait until all have ended.
+
+    What has not ended within the patience, which should be longer than its cleaning up takes, is cancelled again: the
+    first time may have been lost in a library. What a task raises instead is logged, since the service ends anyway.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        ended, left = await asyncio.wait(left, timeout=patience_seconds)
+        for task in ended:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.error("a worker did not end cleanly", worker=task.get_name(), exc_info=error)
 
 
 async def look_again(what: str, look: Callable[[], Awaitable[bool]], every_seconds: float) -> NoReturn:

@@ -15,6 +15,7 @@ from uuid import uuid4
 import structlog
 
 from shared import tracing
+from shared.supervision import happens
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -48,9 +49,7 @@ class Export:
 
         # No thread of a pool: the process would wait for it however long it takes.
         threading.Thread(target=send_the_rest, name="last-spans", daemon=True).start()
-        try:
-            await asyncio.wait_for(sent.wait(), _LAST_SPANS_SECONDS)
-        except TimeoutError:
+        if not await happens(sent, _LAST_SPANS_SECONDS):
             logger.warning("the last spans could not be sent")
             self.exporter.shutdown()
 

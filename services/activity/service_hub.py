@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from services.activity.schemas import FeedEvent
 from services.activity.settings import ActivitySettings
 from shared.db import Reading
 from shared.errors import TooManyRequestsError, UnavailableError
+from shared.supervision import happens
 from shared.telemetry import logger
 
 CHANNEL: Final = "activity_feed"
@@ -143,8 +144,7 @@ class Hub:
             while not connection.is_closed():
                 self._news.clear()
                 await self._pass_on(reading)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), _POLL_SECONDS)
+                await happens(self._news, _POLL_SECONDS)
         finally:
             connection.terminate()
 
@@ -171,10 +171,8 @@ class Hub:
         Raises:
             UnavailableError: if it does not find out in time.
         """
-        try:
-            await asyncio.wait_for(self._ready.wait(), _READY_SECONDS)
-        except TimeoutError:
-            raise UnavailableError("The feed cannot be followed at the moment.") from None
+        if not await happens(self._ready, _READY_SECONDS):
+            raise UnavailableError("The feed cannot be followed at the moment.")
 
     @contextmanager
     def admit(self, user_id: UUID, settings: ActivitySettings) -> Iterator[None]:

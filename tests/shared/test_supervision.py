@@ -13,7 +13,7 @@ from sqlalchemy import text
 from shared.app import create_app
 from shared.db import SessionMaker
 from shared.settings import ServiceSettings
-from shared.supervision import Supervised, look_again
+from shared.supervision import Supervised, end_all, happens, look_again
 from shared.telemetry import current_cause
 from tests.support.eventually import eventually
 
@@ -156,6 +156,50 @@ async def test_it_ends_when_it_is_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert work.begun == 1
+
+
+async def test_news_and_the_end_may_come_in_the_same_moment() -> None:
+    news = asyncio.Event()
+
+    async def told_for_ever() -> None:
+        while True:
+            news.clear()
+            await happens(news, 60)
+
+    task = asyncio.create_task(told_for_ever())
+    await asyncio.sleep(0)
+    news.set()
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=5)
+    task.cancel()
+    assert done
+
+
+@pytest.mark.parametrize(("set_before", "seconds", "expected"), [(True, 60, True), (False, 0.001, False)])
+async def test_what_happens_is_told_from_what_does_not(set_before: bool, seconds: float, expected: bool) -> None:
+    news = asyncio.Event()
+    if set_before:
+        news.set()
+    assert await happens(news, seconds) is expected
+
+
+async def test_an_end_that_was_not_heard_is_asked_for_again(capsys: pytest.CaptureFixture[str]) -> None:
+    async def deaf() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    async def failing() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise RuntimeError("cleaning up went wrong")
+
+    tasks = [asyncio.create_task(deaf()), asyncio.create_task(failing(), name="upkeep")]
+    await asyncio.sleep(0)
+    await end_all(tasks, patience_seconds=0.01)
+    assert all(task.done() for task in tasks)
+    assert "cleaning up went wrong" in capsys.readouterr().out
 
 
 async def test_readiness_names_a_worker_while_it_is_down(
