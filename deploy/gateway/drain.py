@@ -1,10 +1,11 @@
 """Stopping a gateway so that nobody notices: no new connections, and those at work may finish."""
 
-import time
 from pathlib import Path
 from typing import Final
 
 import httpx
+
+from deploy.local.processes import poll_until
 
 ADMIN_PATH_LIMIT: Final = 100
 """A Unix socket's path may have so many bytes on every system."""
@@ -21,14 +22,9 @@ def drain(admin: Path, seconds: float) -> bool:
     Raises:
         httpx.TransportError: there is no Envoy at the socket.
     """
-    deadline = time.monotonic() + seconds
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(admin)), base_url="http://admin", timeout=5) as client:
         client.post("/drain_listeners").raise_for_status()
-        while _requests_at_work(client):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-    return True
+        return poll_until(lambda: _requests_at_work(client) == 0, seconds)
 
 
 def _requests_at_work(client: httpx.Client) -> int:
