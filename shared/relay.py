@@ -19,7 +19,6 @@ from shared.tracing_messages import Sending
 
 logger = structlog.get_logger(__name__)
 
-CHANNEL: Final = "outbox"
 _POLL_SECONDS: Final = 1.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -83,7 +82,7 @@ class Relay:
             server_settings={"search_path": self._schema, "application_name": f"compass-{self._schema}-relay"},
         )
         try:
-            await connection.add_listener(CHANNEL, self._on_notify)
+            await connection.add_listener(f"outbox_{self._schema}", self._on_notify)
             # An advisory lock tells nobody when it is released: ask again, rather than block a query for ever.
             while not await connection.fetchval(_TRY_LOCK):  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_SECONDS)

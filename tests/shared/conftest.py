@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.postgres import EmbeddedPostgres
 from shared.db import SessionMaker, create_engine, create_session_maker
-from shared.migrations import OUTBOX_NOTIFY_V1, OUTBOX_TRIGGER_V1
+from shared.migrations import OUTBOX_NOTIFY_V1, OUTBOX_NOTIFY_V2, OUTBOX_TRIGGER_V1
 from shared.settings import ServiceSettings
 from shared.tables import ACCESS_TABLES, CONSUMER_TABLES, IDEMPOTENCY_TABLES, PRODUCER_TABLES
 from tests.support.service import service_settings
@@ -36,6 +36,7 @@ async def engine(settings: ServiceSettings) -> AsyncIterator[AsyncEngine]:
         await connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
         await connection.run_sync(metadata.create_all)
         await connection.execute(text(OUTBOX_NOTIFY_V1))
+        await connection.execute(text(OUTBOX_NOTIFY_V2))
         await connection.execute(text(OUTBOX_TRIGGER_V1))
         await connection.execute(text("CREATE TABLE effects (number bigserial, partition int, value text)"))
     yield engine
