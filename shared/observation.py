@@ -4,7 +4,6 @@ Each instance looks by itself and tells the same of the tables, whichever of the
 nobody empties is told of, too. Where the database is away the last figures stay, and `compass_database_up` says so.
 """
 
-import asyncio
 from typing import Any, Final, NoReturn
 
 from fastapi import FastAPI
@@ -14,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from shared.db import SessionMaker
+from shared.supervision import look_again
 from shared.telemetry import (
     CONSUMED,
     CONSUMER_RESTARTS,
@@ -21,7 +21,6 @@ from shared.telemetry import (
     CONSUMER_REWOUND,
     REDELIVERED,
     WORKER_RESTARTS,
-    logger,
 )
 
 OUTBOX_MESSAGES: Final = Gauge(
@@ -71,10 +70,13 @@ async def observe(app: FastAPI, engine: AsyncEngine) -> NoReturn:
     watch_pools(engine, app.state.reading_pool, app.state.settings.database_pool_size)
     begin_counting(app)
     consumes = bool(app.state.consumers.consumers)
-    while True:
+
+    async def look() -> bool:
         measure_process(app)
         await measure_tables(app.state.session_maker, consumes=consumes)
-        await asyncio.sleep(_LOOK_SECONDS)
+        return False
+
+    await look_again("metrics", look, _LOOK_SECONDS)
 
 
 def begin_counting(app: FastAPI) -> None:
@@ -108,16 +110,20 @@ def measure_process(app: FastAPI) -> None:
 
 
 async def measure_tables(session_maker: SessionMaker, *, consumes: bool) -> None:
-    """Set the metrics of the service's tables; of inbox and dead letters only where the service ``consumes``."""
+    """Set the metrics of the service's tables; of inbox and dead letters only where the service ``consumes``.
+
+    Raises:
+        SQLAlchemyError, OSError: where the database could not be asked, which its metric tells from then on.
+    """
     try:
         async with session_maker() as session:
             await _measure_outbox(session)
             if consumes:
                 await _measure_inbox(session)
-        DATABASE_UP.set(1)
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, OSError):
         DATABASE_UP.set(0)
-        logger.warning("what waits in the tables could not be counted, trying again", error=repr(error))
+        raise
+    DATABASE_UP.set(1)
 
 
 async def _measure_outbox(session: AsyncSession) -> None:
