@@ -220,6 +220,7 @@ class Consumer:
         self._settings = settings
         self._process = BatchProcessor(service, subscription, maker)
         self._positions: dict[TopicPartition, int] = {}
+        self._measured: set[TopicPartition] = set()
         self._progress_at = monotonic()
         self._assigned_at = monotonic()
         self._started = False
@@ -274,9 +275,11 @@ class Consumer:
     async def _moves(self, consumer: Any) -> bool:
         """Whether every partition with messages waiting has moved since the last look."""
         assigned = consumer.assignment()
-        for place in self._positions.keys() - assigned:
-            # Another member tells of it now; the last figure from here would stand for ever.
+        for place in self._measured - assigned:
+            # Another member tells of it now; the last figure from here, also by a consumer before this one, would stand
+            # for ever.
             CONSUMER_LAG.remove(self.group, place.topic, str(place.partition))
+        self._measured &= assigned
         self._positions = {place: offset for place, offset in self._positions.items() if place in assigned}
         if not assigned:
             # Either the group has more members than the topic has partitions, or this one failed to join. Making a
@@ -293,6 +296,7 @@ class Consumer:
         for place, end in ends.items():
             lag = max(0, end - positions[place])
             CONSUMER_LAG.labels(self.group, place.topic, str(place.partition)).set(lag)
+            self._measured.add(place)
             if lag and positions[place] == self._positions.get(place):
                 moves = False
         self._positions = positions
