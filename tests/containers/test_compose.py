@@ -18,20 +18,9 @@ _OK, _KILLED = 0, 137
 _JOBS = {"database", "topics", "gateway-configuration", *(f"migrate-{service}" for service in SERVICES)}
 
 
-async def test_from_the_engine_to_the_feed(compose: Compose) -> None:
-    await stories.from_the_engine_to_the_feed(compose)
-
-
-async def test_an_open_assignment_follows_the_newer_detection(compose: Compose) -> None:
-    await stories.an_open_assignment_follows_the_newer_detection(compose)
-
-
-async def test_publishing_again_changes_nothing(compose: Compose) -> None:
-    await stories.publishing_again_changes_nothing(compose)
-
-
-async def test_who_may_not(compose: Compose) -> None:
-    await stories.who_may_not(compose)
+@stories.each
+async def test_the_story_goes_as_told(compose: Compose, story: stories.Story) -> None:
+    await story(compose)
 
 
 def test_the_jobs_are_done_and_all_else_is_healthy(compose: Compose) -> None:

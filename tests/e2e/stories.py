@@ -1,8 +1,10 @@
-"""What the people who use it see of a signal's way, on whatever runs it: tests call these with a place of their own."""
+"""What the people who use it see of a signal's way, on whatever runs it: `each` gives them to a test with its place."""
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, Protocol
 from uuid import uuid4
+
+import pytest
 
 from tests.e2e.api import Api, Gateway, api, id_of
 from tests.support.eventually import eventually
@@ -126,3 +128,14 @@ async def who_may_not(place: Place) -> None:
     assert answer["code"] == "forbidden"
     nothing = await viewer.call("GET", "/api/no-such-thing", 404)
     assert nothing["status"] == 404
+
+
+Story = Callable[[Place], Awaitable[None]]
+
+STORIES: Final[tuple[Story, ...]] = (
+    from_the_engine_to_the_feed,
+    an_open_assignment_follows_the_newer_detection,
+    publishing_again_changes_nothing,
+    who_may_not,
+)
+each: Final = pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)

@@ -29,17 +29,6 @@ def place(stack: LocalStack) -> OfStack:
     return OfStack(stack)
 
 
-async def test_from_the_engine_to_the_feed(place: OfStack) -> None:
-    await stories.from_the_engine_to_the_feed(place)
-
-
-async def test_an_open_assignment_follows_the_newer_detection(place: OfStack) -> None:
-    await stories.an_open_assignment_follows_the_newer_detection(place)
-
-
-async def test_publishing_again_changes_nothing(place: OfStack) -> None:
-    await stories.publishing_again_changes_nothing(place)
-
-
-async def test_who_may_not(place: OfStack) -> None:
-    await stories.who_may_not(place)
+@stories.each
+async def test_it_goes_as_told(place: OfStack, story: stories.Story) -> None:
+    await story(place)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import pytest
@@ -16,13 +15,6 @@ from tests.kubernetes.cluster import Cluster
 from tests.support.eventually import eventually
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
-
-STORIES: Final = (
-    stories.from_the_engine_to_the_feed,
-    stories.an_open_assignment_follows_the_newer_detection,
-    stories.publishing_again_changes_nothing,
-    stories.who_may_not,
-)
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -55,10 +47,8 @@ def test_the_namespace_refuses_pods_with_rights(cluster: Cluster) -> None:
         kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod))
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
-async def test_the_story_passes_through_the_gateway(
-    cluster: Cluster, story: Callable[[Cluster], Awaitable[None]]
-) -> None:
+@stories.each
+async def test_the_story_passes_through_the_gateway(cluster: Cluster, story: stories.Story) -> None:
     await story(cluster)
 
 
