@@ -4,6 +4,7 @@ The servers are those of the public images (testcontainers), so the suite also s
 else of a stack, services and gateway, runs as processes as ever.
 """
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,7 +83,36 @@ def _published(image: str, inside: int, outside: int) -> DockerContainer:
     return container
 
 
-class ContainerPostgres(EmbeddedPostgres):
+class _InContainer(ABC):
+    """A server that lives as its container does; stands before the embedded one whose life it replaces."""
+
+    name: str
+    _life: _Life
+
+    @abstractmethod
+    def _is_ready(self) -> bool:
+        """Whether it serves."""
+
+    def start(self) -> None:
+        if self._life.is_running:
+            return
+        self._life.start()
+        poll_until(lambda: self._is_ready() or not self._life.is_running, _START_SECONDS, interval=0.2)
+        if not self._is_ready():
+            raise StackError(f"{self.name} did not start in its container:\n{self._life.tail()}")
+
+    def stop(self) -> None:
+        self._life.stop()
+
+    def kill(self) -> None:
+        self._life.kill()
+
+    def remove(self) -> None:
+        """The container and its data."""
+        self._life.remove()
+
+
+class ContainerPostgres(_InContainer, EmbeddedPostgres):
     """The public image's server, with the same roles; reached with the same URLs."""
 
     def __init__(self, state_dir: Path, port: int, *, durable: bool = True) -> None:
@@ -98,26 +128,15 @@ class ContainerPostgres(EmbeddedPostgres):
         )
 
     def start(self) -> None:
-        if self._life.is_running:
-            return
-        self._life.start()
-        poll_until(lambda: self._answers() or not self._life.is_running, _START_SECONDS, interval=0.2)
-        if not self._answers():
-            raise StackError(f"PostgreSQL did not start in its container:\n{self._life.tail()}")
-        self.create_database(embedded.DATABASE)
+        if not self._life.is_running:
+            super().start()
+            self.create_database(embedded.DATABASE)
 
-    def stop(self) -> None:
-        self._life.stop()
-
-    def kill(self) -> None:
-        self._life.kill()
-
-    def remove(self) -> None:
-        """The container and its data."""
-        self._life.remove()
+    def _is_ready(self) -> bool:
+        return self._answers()
 
 
-class ContainerKafka(EmbeddedKafka):
+class ContainerKafka(_InContainer, EmbeddedKafka):
     """The public image's broker, advertised at the port that is published."""
 
     def __init__(self, state_dir: Path, port: int) -> None:
@@ -134,24 +153,6 @@ class ContainerKafka(EmbeddedKafka):
             container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
         self._life = _Life(container.with_env("KAFKA_HEAP_OPTS", "-Xms512m -Xmx512m"))
 
-    def start(self) -> None:
-        if self._life.is_running:
-            return
-        self._life.start()
-        poll_until(lambda: self._listens() or not self._life.is_running, _START_SECONDS, interval=0.2)
-        if not self._listens():
-            raise StackError(f"Kafka did not start in its container:\n{self._life.tail()}")
-
-    def stop(self) -> None:
-        self._life.stop()
-
-    def kill(self) -> None:
-        self._life.kill()
-
-    def remove(self) -> None:
-        """The container and its data."""
-        self._life.remove()
-
-    def _listens(self) -> bool:
+    def _is_ready(self) -> bool:
         # Asked within: the published port takes connections as long as the container runs.
         return self._life.answers("bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{_KAFKA_PORT}")
