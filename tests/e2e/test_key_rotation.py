@@ -16,6 +16,7 @@ from joserfc import jws
 
 from deploy.local.processes import PROJECT_ROOT
 from deploy.local.stack import LocalStack
+from shared.supervision import happens
 from tests.e2e.api import PASSWORD
 from tests.e2e.reconfigured import reconfigured
 from tests.e2e.tokens import login
@@ -92,7 +93,7 @@ async def asking(stack: LocalStack) -> AsyncIterator[Caller]:
 
     async def renew() -> None:
         while not done.is_set():
-            await _pause(done, TOKEN_SECONDS / 2)
+            await happens(done, TOKEN_SECONDS / 2)
             await caller.refresh()
 
     async def ask() -> None:
@@ -103,7 +104,7 @@ async def asking(stack: LocalStack) -> AsyncIterator[Caller]:
             task = asyncio.create_task(caller.ask(path))
             running.add(task)
             task.add_done_callback(running.discard)
-            await _pause(done, 1 / REQUESTS_PER_SECOND)
+            await happens(done, 1 / REQUESTS_PER_SECOND)
         await asyncio.gather(*running)
 
     async with asyncio.TaskGroup() as group:
@@ -114,13 +115,6 @@ async def asking(stack: LocalStack) -> AsyncIterator[Caller]:
         finally:
             done.set()
     await caller.client.aclose()
-
-
-async def _pause(done: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(done.wait(), seconds)
-    except TimeoutError:
-        return
 
 
 def rotate(stack: LocalStack) -> None:
