@@ -125,7 +125,22 @@ async def healthz() -> dict[str, str]:
 
 @_operations.get("/readyz")
 async def readyz(request: Request, response: Response) -> dict[str, Any]:
-    """Whether the service can do its work: database, schema at head, consumers progressing, keys known."""
+    """Whether the service can do all its work: answer requests, make progress with messages, keep its workers going."""
+    state = request.app.state
+    problems = await _problems_of_requests(request)
+    problems += [f"consumer {group} does not progress" for group in state.consumers.unhealthy]
+    problems += [f"{work.name} is down" for work in state.background if work.is_down]
+    return _readiness(problems, response)
+
+
+@_operations.get("/readyz/requests")
+async def ready_for_requests(request: Request, response: Response) -> dict[str, Any]:
+    """Whether requests can be answered, for who sends them here: without Kafka, too, what is stored can be read."""
+    return _readiness(await _problems_of_requests(request), response)
+
+
+async def _problems_of_requests(request: Request) -> list[str]:
+    """What every request needs: the database, the schema at head, keys to verify tokens with."""
     state = request.app.state
     problems: list[str] = []
     try:
@@ -134,10 +149,12 @@ async def readyz(request: Request, response: Response) -> dict[str, Any]:
         problems += [schema] if schema else []
     except (SQLAlchemyError, OSError) as error:
         problems.append(f"database: {type(error).__name__}")
-    problems += [f"consumer {group} does not progress" for group in state.consumers.unhealthy]
-    problems += [f"{work.name} is down" for work in state.background if work.is_down]
     if not state.access.ready:
         problems.append("no key to verify tokens with is known yet")
+    return problems
+
+
+def _readiness(problems: list[str], response: Response) -> dict[str, Any]:
     if problems:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return {"status": "unavailable" if problems else "ok", "problems": problems}

@@ -12,7 +12,7 @@ from deploy.gateway.routes import ROUTES, SERVICES, Route, find
 from shared.auth import required_permission
 from tests.support.service import service_settings
 
-OPERATIONS = ("/healthz", "/readyz", "/metrics")
+OPERATIONS = ("/healthz", "/readyz", "/readyz/requests", "/metrics")
 """What operators ask of a service itself."""
 
 PATHS = {

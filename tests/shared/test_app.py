@@ -181,9 +181,10 @@ async def test_the_process_answers_without_a_database(settings: ServiceSettings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as lonely:
         assert (await lonely.get("/healthz")).json() == {"status": "ok"}
-        ready = await lonely.get("/readyz")
-        assert ready.status_code == 503
-        assert any("database" in line for line in ready.json()["problems"])
+        for path in ("/readyz", "/readyz/requests"):
+            ready = await lonely.get(path)
+            assert ready.status_code == 503
+            assert any("database" in line for line in ready.json()["problems"])
         problem(await lonely.post("/api/effects", params={"value": "x"}), 503, "unavailable")
 
 

@@ -1,7 +1,7 @@
 """A worker that ends before its time is begun again, and said to be down meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -9,9 +9,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.app import create_app
 from shared.db import SessionMaker
+from shared.dead_letters import Rejection
+from shared.events.topics import ALL
+from shared.inbox import Message
+from shared.kafka import Subscription
 from shared.settings import ServiceSettings
 from shared.supervision import Supervised, end_all, happens, look_again
 from shared.telemetry import current_cause
@@ -202,7 +207,7 @@ async def test_an_end_that_was_not_heard_is_asked_for_again(capsys: pytest.Captu
     assert "cleaning up went wrong" in capsys.readouterr().out
 
 
-async def test_readiness_names_a_worker_while_it_is_down(
+async def test_readiness_names_what_is_down_and_says_whether_requests_need_it(
     settings: ServiceSettings, session_maker: SessionMaker
 ) -> None:
     fails = asyncio.Event()
@@ -211,18 +216,28 @@ async def test_readiness_names_a_worker_while_it_is_down(
         await fails.wait()
         raise RuntimeError("a bug")
 
-    app = create_app(settings, name="auth", description="Under test.", routers=[], workers=[digest])
+    async def handle(_: AsyncSession, __: Sequence[Message]) -> Sequence[Rejection]:
+        return ()
+
+    # There is no broker.
+    subscription = Subscription(ALL[0], "auth.test", handle)
+    app = create_app(settings, name="auth", description="", routers=[], workers=[digest], subscriptions=[subscription])
     app.state.session_maker = session_maker
     async with session_maker() as session, session.begin():
         await session.execute(text("CREATE TABLE alembic_version (version_num text)"))
     transport = httpx.ASGITransport(app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as client:
 
-        async def problems() -> list[str]:
-            found: list[str] = (await client.get("/readyz")).json()["problems"]
+        async def problems(path: str = "/readyz") -> list[str]:
+            answer = await client.get(path)
+            found: list[str] = answer.json()["problems"]
+            assert (answer.status_code == 503) is bool(found)
             return found
 
         assert "digest is down" not in await problems()
         fails.set()
-        assert (await client.get("/readyz")).status_code == 503
         await eventually(problems, lambda found: "digest is down" in found)
+        assert "consumer auth.test does not progress" in await problems()
+        needed = " ".join(await problems("/readyz/requests"))
+        assert "down" not in needed
+        assert "consumer" not in needed
