@@ -159,7 +159,7 @@ def _name_service(service: str) -> structlog.typing.Processor:
 logger = structlog.get_logger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_QUIET_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_QUIET_PATHS: Final = frozenset({"/healthz", "/readyz", "/readyz/requests", "/metrics"})
 _STREAM: Final = b"text/event-stream"
 
 
