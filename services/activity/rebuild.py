@@ -8,7 +8,6 @@ streams and what users have read, stay as they are. Events of a type that was un
 feed's end, as if they came now. Ends with what it has changed; a second run changes nothing.
 """
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +18,8 @@ from services.activity import repository_audit as audit
 from services.activity import repository_rebuild as repository
 from services.activity.repository_rebuild import Hole
 from services.activity.settings import ActivitySettings
-from shared.db import SessionMaker, create_engine, create_session_maker
+from shared import commands
+from shared.db import SessionMaker
 from shared.settings import load
 
 _PIECE: Final = 2000
@@ -87,14 +87,17 @@ async def _restore(session_maker: SessionMaker, after: int, up_to: int, free: It
     changes.added += len(new)
 
 
-async def main() -> None:
+def main() -> int:
     """Rebuild the configured database's feed."""
-    engine = create_engine(load(ActivitySettings), "activity")
-    try:
-        print(await rebuild(create_session_maker(engine)))  # noqa: T201 - the command's answer
-    finally:
-        await engine.dispose()
+    settings = load(ActivitySettings)
+
+    async def work() -> int:
+        async with commands.database(settings, "activity") as maker:
+            commands.tell(str(await rebuild(maker)))
+        return 0
+
+    return commands.run(work())
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    raise SystemExit(main())

@@ -5,7 +5,6 @@ of the machine can see.
 """
 
 import argparse
-import asyncio
 import getpass
 import sys
 
@@ -17,7 +16,8 @@ from services.auth.repository import DEMO_DOMAIN
 from services.auth.settings import AuthSettings
 from services.auth.text import EmailAddress, NewPassword, PersonName
 from services.auth.turns import Caller
-from shared.db import SessionMaker, create_engine, create_session_maker
+from shared import commands
+from shared.db import SessionMaker
 from shared.events.vocabulary import UserRole
 from shared.settings import load
 
@@ -30,8 +30,8 @@ async def create(maker: SessionMaker, passwords: Passwords, email: str, name: st
         return await service_users.create(session, email, name, UserRole.ADMIN, hashed) is not None
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Exit status 1, with the reason, where nothing was made."""
+def main(arguments: list[str] | None = None) -> int:
+    """Answers the exit status, 1 where nothing was made, after the reason."""
     parser = argparse.ArgumentParser(description="Make an account that may do everything.")
     parser.add_argument("--email", required=True)
     parser.add_argument("--name", required=True)
@@ -47,9 +47,17 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(f"addresses of {DEMO_DOMAIN} are for local use only")
     if complaint := password_rules.complaint(password, email, name):
         raise SystemExit(f"the password {complaint}")
-    if not asyncio.run(_create(settings, email, name, password)):
-        raise SystemExit(f"there is an account with the address {email} already")
-    print(f"made the administrator {email}")  # noqa: T201 - a command's answer
+
+    async def work() -> int:
+        passwords = Passwords(settings.bcrypt_cost, settings.password_workers, settings.password_queue)
+        async with commands.database(settings, "auth") as maker:
+            if not await create(maker, passwords, email, name, password):
+                commands.say(f"there is an account with the address {email} already")
+                return 1
+        commands.tell(f"made the administrator {email}")
+        return 0
+
+    return commands.run(work())
 
 
 def _read_password() -> str:
@@ -61,14 +69,5 @@ def _read_password() -> str:
     return password
 
 
-async def _create(settings: AuthSettings, email: str, name: str, password: str) -> bool:
-    engine = create_engine(settings, "auth")
-    try:
-        passwords = Passwords(settings.bcrypt_cost, settings.password_workers, settings.password_queue)
-        return await create(create_session_maker(engine), passwords, email, name, password)
-    finally:
-        await engine.dispose()
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

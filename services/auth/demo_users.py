@@ -1,14 +1,13 @@
 """The demo users of a local stack: ``python -m services.auth.demo_users``, as often as one likes."""
 
-import asyncio
-import sys
 from typing import Final
 
 from services.auth import repository, service_users
 from services.auth.passwords import Passwords
 from services.auth.settings import AuthSettings
 from services.auth.turns import Caller
-from shared.db import SessionMaker, create_engine, create_session_maker
+from shared import commands
+from shared.db import SessionMaker
 from shared.events.vocabulary import UserRole
 from shared.settings import load
 
@@ -38,24 +37,22 @@ async def make(maker: SessionMaker, passwords: Passwords) -> list[str]:
     return made
 
 
-def main() -> None:
-    """Refuses with exit status 2 outside of local use."""
+def main() -> int:
+    """Answers the exit status, 2 outside of local use, where it refuses."""
     settings = load(AuthSettings)
     if not settings.is_local:
-        print("COMPASS_ENVIRONMENT: demo users are made only where it is `local`", file=sys.stderr)  # noqa: T201 - a command's answer
-        raise SystemExit(2)
-    made = asyncio.run(_make(settings))
-    print(f"{len(made)} demo users made, {len(USERS) - len(made)} were there")  # noqa: T201 - a command's answer
+        commands.say("COMPASS_ENVIRONMENT: demo users are made only where it is `local`")
+        return 2
 
-
-async def _make(settings: AuthSettings) -> list[str]:
-    engine = create_engine(settings, "auth")
-    try:
+    async def work() -> int:
         passwords = Passwords(settings.bcrypt_cost, settings.password_workers, settings.password_queue)
-        return await make(create_session_maker(engine), passwords)
-    finally:
-        await engine.dispose()
+        async with commands.database(settings, "auth") as maker:
+            made = await make(maker, passwords)
+        commands.tell(f"{len(made)} demo users made, {len(USERS) - len(made)} were there")
+        return 0
+
+    return commands.run(work())
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -10,42 +10,37 @@ The next key is published at once and signs after every verifier has read it: no
 """
 
 import argparse
-import asyncio
 from datetime import UTC, datetime
 
 from services.auth import service_keys
 from services.auth.keys import KeyDecryptionError
 from services.auth.service_tools import Tools
 from services.auth.settings import AuthSettings
-from shared.db import SessionMaker, create_engine, create_session_maker
+from shared import commands
+from shared.db import SessionMaker
 from shared.settings import load
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Says what was done; exit status 1 where the keys from the environment do not fit."""
+def main(arguments: list[str] | None = None) -> int:
+    """Says what was done; answers the exit status, 1 where the keys from the environment do not fit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--compromised", action="store_true")
     kind.add_argument("--encryption", action="store_true")
     chosen = parser.parse_args(arguments)
     settings = load(AuthSettings)
-    try:
-        print(asyncio.run(_run(settings, chosen.compromised, chosen.encryption)))  # noqa: T201 - a command's answer
-    except KeyDecryptionError as error:
-        raise SystemExit(f"COMPASS_OTHER_KEY_ENCRYPTION_KEY: {error}") from None
+    change = _encrypt_anew if chosen.encryption else _replace if chosen.compromised else _rotate
 
+    async def work() -> int:
+        async with commands.database(settings, "auth") as maker:
+            try:
+                commands.tell(await change(maker, Tools.make(settings)))
+            except KeyDecryptionError as error:
+                commands.say(f"COMPASS_OTHER_KEY_ENCRYPTION_KEY: {error}")
+                return 1
+        return 0
 
-async def _run(settings: AuthSettings, compromised: bool, encryption: bool) -> str:
-    engine = create_engine(settings, "auth")
-    try:
-        tools, maker = Tools.make(settings), create_session_maker(engine)
-        if encryption:
-            return await _encrypt_anew(maker, tools)
-        if compromised:
-            return await _replace(maker, tools)
-        return await _rotate(maker, tools)
-    finally:
-        await engine.dispose()
+    return commands.run(work())
 
 
 async def _rotate(maker: SessionMaker, tools: Tools) -> str:
@@ -68,4 +63,4 @@ async def _encrypt_anew(maker: SessionMaker, tools: Tools) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

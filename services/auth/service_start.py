@@ -1,20 +1,17 @@
 """What production refuses to start with."""
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth import repository, repository_keys
 from services.auth.keys import KeyDecryptionError, KeyRing
 from services.auth.settings import AuthSettings
-from shared.db import create_engine, create_session_maker, is_transient
+from shared import commands
 from shared.settings import load
-
-_RETRY_SECONDS: Final = 1.0
 
 
 def run(settings_class: type[AuthSettings]) -> None:
@@ -34,25 +31,19 @@ def run(settings_class: type[AuthSettings]) -> None:
 
 
 def _refuse(why: str) -> NoReturn:
-    print(why, file=sys.stderr)  # noqa: T201 - before logging exists
+    commands.say(why)
     raise SystemExit(2)
 
 
 async def _look(settings: AuthSettings) -> tuple[Sequence[str], str | None]:
     """The active demo users, and why the keys in the database cannot be used."""
-    engine = create_engine(settings, "auth")
-    try:
-        while True:
-            try:
-                async with create_session_maker(engine)() as session:
-                    users = await repository.active_demo_users(session)
-                    return users, await _unusable_key(session, settings)
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                await asyncio.sleep(_RETRY_SECONDS)
-    finally:
-        await engine.dispose()
+    async with commands.database(settings, "auth") as maker:
+
+        async def look() -> tuple[Sequence[str], str | None]:
+            async with maker() as session:
+                return await repository.active_demo_users(session), await _unusable_key(session, settings)
+
+        return await commands.persist(look)
 
 
 async def _unusable_key(session: AsyncSession, settings: AuthSettings) -> str | None:

@@ -5,7 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -74,6 +74,24 @@ async def own_database(_migrated_database: str) -> AuthSettings:
             await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - the names stand above
     await engine.dispose()
     return settings
+
+
+@pytest.fixture
+def configure(own_database: AuthSettings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set the environment of a command."""
+
+    def set_environment(**more: str) -> None:
+        own = {
+            "COMPASS_ENVIRONMENT": "local",
+            "COMPASS_DATABASE_URL": str(own_database.database_url),
+            "COMPASS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+            "COMPASS_KEY_ENCRYPTION_KEY": KEY,
+            "COMPASS_BCRYPT_COST": "4",
+        }
+        for name, value in (own | more).items():
+            monkeypatch.setenv(name, value)
+
+    return set_environment
 
 
 @pytest.fixture
