@@ -68,9 +68,9 @@ format: $(INSTALLED) ## put the code into the agreed format
 fuzz: $(INSTALLED) ## requests made from the API document, against a stack of its own; SERVICE=signals for one service
 	@exec $(PY) -m pytest -m fuzzing tests/fuzzing $(if $(SERVICE),-k "$(SERVICE)")
 
-faults: $(INSTALLED) ## SEEDS=200 of faults, FROM=1, those that are known left out; SEED=17 again; MINUTES=; MUTATION=no-inbox
+faults: $(INSTALLED) ## SEEDS=200 of faults, FROM=1, less those already run; SEED=17 again; AGAIN=1 MINUTES= MUTATION=no-inbox
 	@exec $(PY) -m tests.faults $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(FROM),--from "$(FROM)") $(if $(SEED),--seed "$(SEED)") \
-		$(if $(MINUTES),--minutes "$(MINUTES)") $(if $(MUTATION),--mutation "$(MUTATION)")
+		$(if $(AGAIN),--again) $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(MUTATION),--mutation "$(MUTATION)")
 
 bench: $(INSTALLED) ## the benchmarks, each with its limit in the same run; BENCH=ingest for one of them
 	@exec $(PY) -m benchmarks $(BENCH)
