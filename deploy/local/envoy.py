@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -50,12 +51,16 @@ class EmbeddedEnvoy:
         """The address of everything that people and programs use."""
         return f"http://{ports.HOST}:{self._settings.gateway_port}"
 
-    def start(self) -> None:
-        """Write the configuration, start, and wait until it answers."""
+    def configuration(self) -> dict[str, Any]:
+        """What Envoy is told; with the limits of the environment as it is now."""
         from deploy.gateway.envoy import render_local  # Only who runs a gateway needs its route table.
 
+        return render_local(self._settings, self._admin)
+
+    def start(self) -> None:
+        """Write the configuration, start, and wait until it answers."""
         self._configuration.parent.mkdir(parents=True, exist_ok=True)
-        self._configuration.write_text(json.dumps(render_local(self._settings, self._admin), indent=1))
+        self._configuration.write_text(json.dumps(self.configuration(), indent=1))
         if self._admin is not None:
             # A gateway that was killed leaves its socket behind.
             self._admin.unlink(missing_ok=True)

@@ -1,11 +1,17 @@
 """Looking at ports before a server is started on them, so that a clash is named instead of timing out."""
 
 import socket
-from contextlib import ExitStack
+from random import SystemRandom
+from typing import Final
 
 from deploy.local.errors import StackError
 
 HOST = "127.0.0.1"
+
+# Systems give connections their own end from 32768 on, or from higher: one of them could have the port of a server
+# just while that is being started again.
+_FIRST_FREE: Final = 20_000
+_LAST_FREE: Final = 31_999
 
 
 def is_free(port: int) -> bool:
@@ -43,11 +49,10 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports that nothing uses at the moment."""
-    with ExitStack() as open_until_all_are_known:
-        ports = []
-        for _ in range(count):
-            probe = open_until_all_are_known.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            probe.bind((HOST, 0))
-            ports.append(probe.getsockname()[1])
-    return ports
+    """Different ports that nothing uses at the moment, and that no connection is given later."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = SystemRandom().randint(_FIRST_FREE, _LAST_FREE)
+        if is_free(port):
+            ports.add(port)
+    return list(ports)
