@@ -29,22 +29,14 @@ POLICY: Final = (
 )
 """Scripts only from here. The page of the API sets styles on its elements, and has its icons in the style sheet."""
 
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Quality Compass: API</title>
-<link rel="icon" href="/api/docs/favicon.png">
-<link rel="stylesheet" href="/api/docs/swagger-ui.css">
-</head>
-<body>
+_PAGE: Final = events_page.html_page(
+    "API",
+    "swagger-ui.css",
+    """\
 <div id="api"></div>
 <script src="/api/docs/swagger-ui-bundle.js"></script>
-<script src="/api/docs/start.js"></script>
-</body>
-</html>
-"""
+<script src="/api/docs/start.js"></script>""",
+)
 
 # Without a validator's address the page asks nobody outside whether the document is good.
 _START: Final = """\

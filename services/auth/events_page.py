@@ -4,18 +4,6 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-_HEAD = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Quality Compass: events</title>
-<link rel="icon" href="/api/docs/favicon.png">
-<link rel="stylesheet" href="/api/docs/events.css">
-</head>
-<body>
-"""
-
 STYLE = """\
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
@@ -31,7 +19,25 @@ small { opacity: .75; }
 
 def render(document: Mapping[str, Any]) -> str:
     """The whole page for an AsyncAPI 3.0 document as `shared.events.asyncapi` makes it."""
-    return _HEAD + "\n".join(_body(document)) + "\n</body>\n</html>\n"
+    return html_page("events", "events.css", "\n".join(_body(document)))
+
+
+def html_page(title: str, style: str, body: str) -> str:
+    """A page below `/api/docs`, with a style sheet from there."""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Quality Compass: {title}</title>
+<link rel="icon" href="/api/docs/favicon.png">
+<link rel="stylesheet" href="/api/docs/{style}">
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
 
 
 def _body(document: Mapping[str, Any]) -> Iterator[str]:
