@@ -53,7 +53,6 @@ _ATTEMPTS_BEFORE_SPLIT: Final = 2
 _WATCH_SECONDS: Final = 5.0
 _LONGEST_UNASSIGNED_SECONDS: Final = 600.0
 _STOP_SECONDS: Final = 20.0
-_IDLE_POLL_MS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +179,6 @@ def create_broker(settings: ServiceSettings, subscription: Subscription, process
         # The reader acknowledges: it is asked for the next batch when the one before is stored.
         ack_policy=AckPolicy.MANUAL,
         max_records=settings.consumer_batch_size,
-        batch_timeout_ms=_IDLE_POLL_MS,
         max_partition_fetch_bytes=4 * 1024 * 1024,
         parser=_parse,
         decoder=_decode,

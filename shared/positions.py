@@ -44,10 +44,9 @@ class Processor(Protocol):
 class Reader:
     """Fetches batches of one consumer, each partition from where the group's inbox ends if that is earlier.
 
-    It is asked for a batch when the one before has been processed.
-
-    It is looked at when a partition is assigned, before any of its messages is handed on. A partition that the inbox
-    does not have is read from its beginning: the row is there before Kafka hears of the first offset.
+    The inbox is looked at when a partition is assigned, before any of its messages is handed on. A partition that it
+    does not have is read from its beginning: the row is there before Kafka hears of the first offset. The reader is
+    asked for a batch when the one before has been processed.
     """
 
     def __init__(self, group: str, most: int | None, process: Processor, gather_seconds: float) -> None:
