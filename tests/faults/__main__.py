@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 import tempfile
@@ -24,7 +25,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many, from --from on (200)")
     parser.add_argument("--from", dest="first", type=int, default=1, help="the first seed (1)")
     parser.add_argument("--seed", type=int, help="this one only, also if its result is known")
-    parser.add_argument("--again", action="store_true", help="run seeds whose results are known as well")
+    parser.add_argument("--again", action="store_true", help="run seeds that are known to be green as well")
     parser.add_argument("--minutes", type=float, help="begin no seed that would probably end later")
     parser.add_argument("--mutation", type=Mutation, choices=list(Mutation), help="break the product, until one is red")
     parser.add_argument("--list", action="store_true", help="show the results that are known, and run nothing")
@@ -36,6 +37,8 @@ def main() -> int:
     # Ends as Ctrl-C does, so that nothing keeps running and no disk stays mounted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     allow_everything()
+    # A broker that is dead is no news here.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     found = []
     for result in outcomes(list(wanted), options.mutation, options.minutes, known=not (options.again or options.seed)):
         found.append(result)
@@ -51,7 +54,7 @@ def main() -> int:
 
 def outcomes(wanted: list[int], mutation: Mutation | None, minutes: float | None, *, known: bool) -> Iterator[Result]:
     """Each seed's result, from the file where it is there already; ends early where the time is over."""
-    kept = results.kept() if known else {}
+    kept = {place: result for place, result in results.kept().items() if known and result.is_green}
     end = None if minutes is None else monotonic() + minutes * 60
     longest = 0.0
     prepared: Path | None = None

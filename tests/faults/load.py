@@ -64,11 +64,13 @@ class Engine:
                     await producer.send(m.topic, m.value, m.key, partition=m.partition, headers=list(m.headers))
                     for m in messages
                 ]
-                for message, future in zip(messages, futures, strict=True):
-                    place = await future
-                    self._journal.acknowledged.append(
-                        (place.topic, place.partition, place.offset, message.key, message.value)
-                    )
+                places = await asyncio.gather(*futures, return_exceptions=True)
+            for message, place in zip(messages, places, strict=True):
+                if isinstance(place, BaseException):
+                    raise place
+                self._journal.acknowledged.append(
+                    (place.topic, place.partition, place.offset, message.key, message.value)
+                )
         except (KafkaError, OSError, TimeoutError):
             if producer is not None and producer is self._producer:
                 await self._close()

@@ -162,7 +162,7 @@ class World:
             "assignee_id": _USER,
             "notes": MARKER,
         }
-        self.seen.tables |= {
+        tables: dict[str, list[Row]] = {
             "signals": [signal | work],
             "known_signals": [dict(signal)],
             "insights": [{"id": INSIGHT_ID, "entity_id": ENTITY, "signal_id": SIGNAL}],
@@ -173,4 +173,6 @@ class World:
             "sessions": [{"id": _SESSION}],
             "audit": [],
             "feed": [],
-        } | {name: [dict(user)] for name in ("auth_users", "signals_users", "workflow_users")}
+        }
+        copies = {name: [dict(user)] for name in ("auth_users", "signals_users", "workflow_users")}
+        self.seen.tables = tables | copies | self.seen.tables
