@@ -1,11 +1,13 @@
 """Keyset pages: a cursor names the last row seen by its sort key and id, so that no row is skipped or repeated."""
 
 import base64
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from fastapi import Query
+from pydantic import Field
 
 from shared.errors import FieldProblem, InvalidError
 
@@ -17,6 +19,9 @@ Cursor = Annotated[
     str | None,
     Query(max_length=1000, description="From the page before; opaque, valid with the same filters and sort."),
 ]
+NextCursor = Annotated[str | None, Field(description="For the next page; null on the last.")]
+
+Row = TypeVar("Row")
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -24,6 +29,17 @@ _encode: Final = msgspec.json.Encoder().encode
 def encode_cursor(*key: Any) -> str:
     """A cursor for the row with this sort key, safe in a URL."""
     return base64.urlsafe_b64encode(_encode(key)).rstrip(b"=").decode()
+
+
+def cut(found: Sequence[Row], limit: int, place: Callable[[Row], Iterable[Any]]) -> tuple[Sequence[Row], str | None]:
+    """The rows of a page, of which one more than ``limit`` was asked for, and the next page's cursor; None on the last.
+
+    ``place`` tells what of a row its cursor holds.
+    """
+    if len(found) <= limit:
+        return found, None
+    shown = found[:limit]
+    return shown, encode_cursor(*place(shown[-1]))
 
 
 def decode_cursor(cursor: str, key_type: Any) -> Any:

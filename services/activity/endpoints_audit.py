@@ -19,7 +19,7 @@ from services.activity.schemas_audit import (
 )
 from shared.auth import Permission, User, require
 from shared.db import DbReading, DbSession
-from shared.pagination import decode_cursor, encode_cursor
+from shared.pagination import cut, decode_cursor
 
 router = APIRouter(prefix="/api/audit", tags=["Activity"])
 
@@ -33,11 +33,11 @@ async def audit(_: Auditor, session: DbReading, query: Annotated[AuditPageQuery,
     """Every event of every service, the last recorded first."""
     before = None if query.cursor is None else decode_cursor(query.cursor, tuple[repository.Position])[0]
     rows = await repository.page(session, query.chosen(), before, query.limit + 1)
-    shown, has_more = rows[: query.limit], len(rows) > query.limit
+    shown, cursor = cut(rows, query.limit, lambda row: (row["position"],))
     page = AuditPage(
         entries=[AuditEntry.of(row) for row in shown],
-        cursor=encode_cursor(shown[-1]["position"]) if has_more else None,
-        has_more=has_more,
+        cursor=cursor,
+        has_more=cursor is not None,
     )
     # A model that is returned is validated once more on its way out.
     return Response(page.model_dump_json(), media_type="application/json")
@@ -67,12 +67,11 @@ async def gaps(_: Auditor, session: DbSession, query: Annotated[GapsQuery, Query
     after = None if query.cursor is None else decode_cursor(query.cursor, repository.GapPlace)
     rows = await repository.gaps(session, after, query.limit + 1)
     subjects, missing = await repository.count_missing(session)
-    shown, has_more = rows[: query.limit], len(rows) > query.limit
-    last = shown[-1] if has_more else None
+    shown, cursor = cut(rows, query.limit, lambda row: (row.noticed_at, row.subject, row.first, row.source))
     return GapPage(
         gaps=[Gap.of(row) for row in shown],
-        cursor=encode_cursor(last.noticed_at, last.subject, last.first, last.source) if last else None,
-        has_more=has_more,
+        cursor=cursor,
+        has_more=cursor is not None,
         missing=missing,
         subjects=subjects,
     )

@@ -12,7 +12,7 @@ from services.activity.repository import Record
 from services.activity.repository_filters import FeedFilters
 from shared.events.vocabulary import ActivityEventType
 from shared.moments import Moment
-from shared.pagination import Cursor, Limit
+from shared.pagination import Cursor, Limit, NextCursor
 
 
 class StreamQuery(BaseModel):
@@ -173,7 +173,7 @@ class FeedPage(BaseModel):
     """Events, the newest first by (created_at, id)."""
 
     events: list[FeedEvent]
-    cursor: str | None = Field(description="Asks for the next page; null on the last.")
+    cursor: NextCursor
     has_more: bool
     total_count: int = Field(description="Events that match the filters, exact up to 10,000.")
     total_is_capped: bool = Field(description="Whether there are more than `total_count`.")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from services.activity.models import SequenceGap
 from services.activity.repository_audit_pages import AuditFilters
 from shared.moments import Moment
-from shared.pagination import Cursor, Limit
+from shared.pagination import Cursor, Limit, NextCursor
 
 # PostgreSQL takes no NUL in a text.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
@@ -93,7 +93,7 @@ class AuditPage(BaseModel):
     """Entries, the last recorded first."""
 
     entries: list[AuditEntry]
-    cursor: str | None = Field(description="Asks for the next page; null on the last.")
+    cursor: NextCursor
     has_more: bool
 
 
@@ -116,7 +116,7 @@ class GapPage(BaseModel):
     """Gaps, those that were noticed first at the front. A gap goes by itself when its events come."""
 
     gaps: list[Gap]
-    cursor: str | None = Field(description="Asks for the next page; null on the last.")
+    cursor: NextCursor
     has_more: bool
     missing: int = Field(description="Sequence numbers missing in all.")
     subjects: int = Field(description="Subjects of which at least one is missing.")

@@ -1,6 +1,6 @@
 """Pages of the feed: event by event, or with bursts folded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,7 @@ from services.activity import repository, repository_folded, repository_reads
 from services.activity.repository import Record
 from services.activity.schemas import FeedEvent, FeedGroup, FeedPage, FeedQuery, sentence_of_group
 from shared.db import AnySession
-from shared.pagination import COUNT_CAP, decode_cursor, encode_cursor
+from shared.pagination import COUNT_CAP, cut, decode_cursor
 
 
 async def page(session: AnySession, user_id: UUID, query: FeedQuery) -> FeedPage:
@@ -18,8 +18,8 @@ async def page(session: AnySession, user_id: UUID, query: FeedQuery) -> FeedPage
     reads = await repository_reads.state(session, user_id)
     rows = await repository.page(session, filters, reads, unread=unread, before=_before(query), limit=query.limit + 1)
     total = await repository.count(session, filters, reads, unread=unread)
-    shown = rows[: query.limit]
-    return _page([FeedEvent.of(row) for row in shown], shown, len(rows) > query.limit, total, reads.head)
+    shown, cursor = cut(rows, query.limit, _place)
+    return _page([FeedEvent.of(row) for row in shown], cursor, total, reads.head)
 
 
 async def folded(session: AnySession, user_id: UUID, query: FeedQuery) -> FeedPage:
@@ -28,21 +28,25 @@ async def folded(session: AnySession, user_id: UUID, query: FeedQuery) -> FeedPa
     reads = await repository_reads.state(session, user_id)
     rows = await repository_folded.page(session, filters, reads, unread=unread, before=before, limit=query.limit + 1)
     total = await repository_folded.count(session, filters, reads, unread=unread)
-    shown = rows[: query.limit]
+    shown, cursor = cut(rows, query.limit, _place)
     wanted = {row[name] for row in shown for name in ("worst_event_id", "first_event_id")}
     examples = await repository.by_ids(session, list(wanted), reads)
-    return _page([_entry(row, examples) for row in shown], shown, len(rows) > query.limit, total, reads.head)
+    return _page([_entry(row, examples) for row in shown], cursor, total, reads.head)
 
 
 def _before(query: FeedQuery) -> repository.Place | None:
     return None if query.cursor is None else decode_cursor(query.cursor, tuple[datetime, UUID])
 
 
-def _page(entries: list[FeedEvent], rows: Sequence[Record], has_more: bool, total: int, head: int) -> FeedPage:
+def _place(row: Record) -> repository.Place:
+    return row["created_at"], row["id"]
+
+
+def _page(entries: list[FeedEvent], cursor: str | None, total: int, head: int) -> FeedPage:
     return FeedPage(
         events=entries,
-        cursor=encode_cursor(rows[-1]["created_at"], rows[-1]["id"]) if has_more else None,
-        has_more=has_more,
+        cursor=cursor,
+        has_more=cursor is not None,
         total_count=min(total, COUNT_CAP),
         total_is_capped=total > COUNT_CAP,
         position=head,

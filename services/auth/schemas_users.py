@@ -10,6 +10,7 @@ from services.auth.models import User
 from services.auth.service_users import Change, Changed, Page
 from services.auth.text import EmailAddress, PersonName
 from shared.events.vocabulary import UserRole
+from shared.pagination import NextCursor
 
 
 class _Request(BaseModel):
@@ -103,7 +104,7 @@ class UserPage(BaseModel):
 
     users: list[UserItem]
     limit: int
-    cursor: str | None = Field(description="For the next page; null on the last.")
+    cursor: NextCursor
     has_more: bool
     total_count: int = Field(description="Accounts that match the filters, exact up to 10,000.")
     total_is_capped: bool = Field(description="Whether there are more than `total_count`.")

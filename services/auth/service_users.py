@@ -17,7 +17,7 @@ from services.auth.turns import Caller
 from shared.errors import ConflictError, FieldProblem, NotFoundError
 from shared.events import auth as events
 from shared.events.vocabulary import UserRole
-from shared.pagination import COUNT_CAP, decode_cursor, encode_cursor
+from shared.pagination import COUNT_CAP, cut, decode_cursor
 from shared.preconditions import Precondition
 
 _ALL_FIELDS: Final = ["name", "role", "is_active"]
@@ -97,9 +97,8 @@ async def page(session: AsyncSession, filters: Filters, cursor: str | None, limi
     after = decode_cursor(cursor, repository.Key) if cursor else None
     found = await repository.page(session, filters, after, limit + 1)
     total = await repository.count(session, filters, COUNT_CAP + 1)
-    users = list(found[:limit])
-    following = encode_cursor(users[-1].created_at, users[-1].id) if len(found) > limit else None
-    return Page(users, following, min(total, COUNT_CAP), total > COUNT_CAP)
+    users, following = cut(found, limit, lambda user: (user.created_at, user.id))
+    return Page(list(users), following, min(total, COUNT_CAP), total > COUNT_CAP)
 
 
 async def change(

@@ -27,7 +27,7 @@ from shared.events.vocabulary import (
     TrajectoryTier,
 )
 from shared.moments import Moment
-from shared.pagination import Cursor, Limit
+from shared.pagination import Cursor, Limit, NextCursor
 from shared.text import StorableText
 
 _DIMENSION: Final = "dimension."
@@ -282,7 +282,7 @@ class SignalPage(BaseModel):
     total_is_capped: bool = Field(description="There are more than `total_count`.")
     limit: int = Field(description="Rows per page, as asked for.")
     offset: int | None = Field(description="Null where a cursor was given.")
-    cursor: str | None = Field(description="For the next page; null on the last.")
+    cursor: NextCursor
     has_more: bool = Field(description="There is a next page.")
 
 

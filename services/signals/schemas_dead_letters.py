@@ -10,7 +10,7 @@ from services.signals.schemas import Request, example
 from shared.dead_letters_reading import DeadLetter, DeadLetterFilters, WholeDeadLetter, readable
 from shared.dead_letters_replay import MOST_AT_ONCE
 from shared.moments import Moment
-from shared.pagination import Cursor, Limit
+from shared.pagination import Cursor, Limit, NextCursor
 from shared.text import StorableText
 
 _Name = Annotated[StorableText, StringConstraints(min_length=1, max_length=249)]
@@ -69,7 +69,7 @@ class DeadLetterPage(BaseModel):
     model_config = example(examples_operations.DEAD_LETTERS)
 
     dead_letters: list[DeadLetterItem] = Field(description="Latest first.")
-    cursor: str | None = Field(description="For the next page; null on the last.")
+    cursor: NextCursor
     has_more: bool = Field(description="There is a next page.")
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from services.signals import examples
 from services.signals.schemas import Derivation, Graded, SignalItem, example
 from shared.events.vocabulary import MetricPolarity
+from shared.pagination import NextCursor
 
 
 class HistoryPage(BaseModel):
@@ -16,7 +17,7 @@ class HistoryPage(BaseModel):
     model_config = example(examples.HISTORY_PAGE)
 
     signals: list[SignalItem] = Field(description="Newest first.")
-    cursor: str | None = Field(description="For the next page; null on the last.")
+    cursor: NextCursor
     has_more: bool = Field(description="There is a next page.")
 
 

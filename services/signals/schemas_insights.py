@@ -5,6 +5,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from services.signals import examples
+from shared.pagination import NextCursor
 
 
 class InsightView(BaseModel):
@@ -25,5 +26,5 @@ class InsightPage(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [examples.INSIGHT_PAGE]})
 
     insights: list[InsightView] = Field(description="Newest first.")
-    cursor: str | None = Field(description="For the next page; null on the last.")
+    cursor: NextCursor
     has_more: bool = Field(description="There is a next page.")

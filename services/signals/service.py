@@ -12,7 +12,7 @@ from services.signals.schemas import SignalQuery
 from services.signals.service_totals import LargeTotals
 from shared.db import AnySession
 from shared.errors import FieldProblem, InvalidError
-from shared.pagination import COUNT_CAP, decode_cursor, encode_cursor
+from shared.pagination import COUNT_CAP, cut, decode_cursor
 
 _LARGEST_SEVERITY = 2**31 - 1
 
@@ -29,12 +29,11 @@ async def list_page(session: AnySession, totals: LargeTotals, query: SignalQuery
     found_by = None if filters.q is None else await search(session, filters.q)
     least = 0 if known is not None else await repository_totals.at_least(session, filters, found_by)
     many = least if known is None and least > repository.FEW else known
-    rows = await repository.page(
+    found = await repository.page(
         session, filters, query.sort_by, query.sort_order, place, query.limit + 1, many, found_by
     )
-    has_more = len(rows) > query.limit
-    del rows[query.limit :]
-    if query.cursor is None and not has_more and (rows or not place.offset):
+    rows, cursor = cut(found, query.limit, lambda row: (query.sort_by, query.sort_order, *row.place))
+    if query.cursor is None and cursor is None and (rows or not place.offset):
         total = place.offset + len(rows)
     elif known is not None:
         total = known
@@ -42,16 +41,13 @@ async def list_page(session: AnySession, totals: LargeTotals, query: SignalQuery
         total = least
     else:
         total = await repository.count(session, filters, found_by, COUNT_CAP + 1)
-    cursor = None
-    if has_more:
-        cursor = encode_cursor(query.sort_by, query.sort_order, *rows[-1].place)
     rest: dict[str, Any] = {
         "total_count": min(total, COUNT_CAP),
         "total_is_capped": total > COUNT_CAP,
         "limit": query.limit,
         "offset": place.offset if query.cursor is None else None,
         "cursor": cursor,
-        "has_more": has_more,
+        "has_more": cursor is not None,
     }
     items = ",".join(row.item for row in rows)
     return f'{{"signals":[{items}],'.encode() + msgspec.json.encode(rest)[1:]

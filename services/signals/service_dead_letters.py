@@ -17,7 +17,7 @@ from services.signals.schemas_dead_letters import (
 )
 from shared import dead_letters_reading, dead_letters_replay
 from shared.errors import NotFoundError
-from shared.pagination import decode_cursor, encode_cursor
+from shared.pagination import cut, decode_cursor
 
 
 async def page(session: AsyncSession, query: DeadLetterQuery) -> DeadLetterPage:
@@ -27,13 +27,12 @@ async def page(session: AsyncSession, query: DeadLetterQuery) -> DeadLetterPage:
         InvalidError: for a cursor of another list.
     """
     after = None if query.cursor is None else decode_cursor(query.cursor, tuple[datetime, UUID])
-    letters = await dead_letters_reading.page(session, query.filters(), after, query.limit + 1)
-    has_more = len(letters) > query.limit
-    letters = letters[: query.limit]
+    found = await dead_letters_reading.page(session, query.filters(), after, query.limit + 1)
+    letters, cursor = cut(found, query.limit, lambda letter: (letter.rejected_at, letter.id))
     return DeadLetterPage(
         dead_letters=[DeadLetterItem.of(letter) for letter in letters],
-        cursor=encode_cursor(letters[-1].rejected_at, letters[-1].id) if has_more else None,
-        has_more=has_more,
+        cursor=cursor,
+        has_more=cursor is not None,
     )
 
 

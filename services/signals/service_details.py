@@ -10,7 +10,7 @@ from services.signals import repository
 from services.signals.schemas_details import PeriodView, TechnicalView, TemporalView
 from shared.db import AnySession
 from shared.errors import NotFoundError
-from shared.pagination import decode_cursor, encode_cursor
+from shared.pagination import cut, decode_cursor
 
 _TEMPORAL: Final = (
     *("metric_id", "polarity", "trend_direction", "temporal_node_id"),
@@ -67,12 +67,11 @@ async def history(session: AnySession, signal_id: UUID, limit: int, cursor: str 
         InvalidError: for a cursor of another list.
     """
     before: datetime | None = None if cursor is None else decode_cursor(cursor, tuple[datetime])[0]
-    rows = await repository.earlier(session, signal_id, before, limit + 1)
-    if rows is None:
+    found = await repository.earlier(session, signal_id, before, limit + 1)
+    if found is None:
         raise NotFoundError("There is no signal with this id.")
-    has_more = len(rows) > limit
-    del rows[limit:]
-    rest = {"cursor": encode_cursor(*rows[-1].place) if has_more else None, "has_more": has_more}
+    rows, following = cut(found, limit, lambda row: row.place)
+    rest = {"cursor": following, "has_more": following is not None}
     items = ",".join(row.item for row in rows)
     return f'{{"signals":[{items}],'.encode() + msgspec.json.encode(rest)[1:]
 

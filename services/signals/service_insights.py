@@ -25,7 +25,7 @@ from shared.events.engine import EngineInsight, dimensions_hash, entity_id
 from shared.events.signals import INSIGHT_GENERATED, InsightGenerated
 from shared.events.vocabulary import ActivityEventType
 from shared.outbox import Event
-from shared.pagination import decode_cursor, encode_cursor
+from shared.pagination import cut, decode_cursor
 from shared.telemetry import Cause
 
 _KNOWN_FIELDS: Final = frozenset(EngineInsight.__struct_fields__)
@@ -94,11 +94,10 @@ async def page(session: AsyncSession, signal_id: UUID, limit: int, cursor: str |
         InvalidError: for a cursor of another list.
     """
     after = None if cursor is None else decode_cursor(cursor, tuple[datetime, UUID])
-    rows = await repository_insights.page(session, signal_id, after, limit + 1)
-    if not rows and not await repository.exists(session, signal_id):
+    found = await repository_insights.page(session, signal_id, after, limit + 1)
+    if not found and not await repository.exists(session, signal_id):
         raise NotFoundError("There is no signal with this id.")
-    has_more = len(rows) > limit
-    rows = rows[:limit]
+    rows, following = cut(found, limit, lambda row: (row.received_at, row.id))
     return InsightPage(
         insights=[
             InsightView(
@@ -106,8 +105,8 @@ async def page(session: AsyncSession, signal_id: UUID, limit: int, cursor: str |
             )
             for row in rows
         ],
-        cursor=encode_cursor(rows[-1].received_at, rows[-1].id) if has_more else None,
-        has_more=has_more,
+        cursor=following,
+        has_more=following is not None,
     )
 
 

@@ -11,6 +11,7 @@ from services.workflow.models import TransitionKind
 from shared.errors import FieldProblem
 from shared.events.vocabulary import AssignmentStatus, RoleType, UserRole
 from shared.events.workflow import ResolutionReason
+from shared.pagination import NextCursor
 from shared.preconditions import parse_if_match
 from shared.text import StorableText
 
@@ -265,7 +266,7 @@ class AssignmentPage(BaseModel):
 
     assignments: list[ListedAssignment]
     limit: int
-    cursor: Annotated[str | None, Field(description="For the next page; null on the last.")]
+    cursor: NextCursor
     has_more: bool
 
 
@@ -296,7 +297,7 @@ class CommentPage(BaseModel):
 
     comments: list[CommentView]
     limit: int
-    cursor: Annotated[str | None, Field(description="For the next page; null on the last.")]
+    cursor: NextCursor
     has_more: bool
 
 

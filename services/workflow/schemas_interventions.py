@@ -10,6 +10,7 @@ from services.workflow.schemas import FreeText, PersonView, Request
 from shared.events.vocabulary import MetricPolarity
 from shared.events.workflow import InterventionKind, InterventionOutcome
 from shared.moments import Moment
+from shared.pagination import NextCursor
 from shared.text import StorableText
 
 LONGEST_WINDOW_DAYS: Final = 730
@@ -165,5 +166,5 @@ class InterventionPage(BaseModel):
 
     interventions: list[InterventionView]
     limit: int
-    cursor: Annotated[str | None, Field(description="For the next page; null on the last.")]
+    cursor: NextCursor
     has_more: bool

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from services.workflow import examples
 from services.workflow.schemas import PersonView, Request, SignalView, example
 from shared.events.vocabulary import RoleType, SignalDomain, SignalType
+from shared.pagination import NextCursor
 from shared.text import StorableText
 
 _MOST_VALUES: Final = 100
@@ -118,7 +119,7 @@ class RuleVersionPage(BaseModel):
 
     versions: list[RuleVersionView]
     limit: int
-    cursor: Annotated[str | None, Field(description="For the next page; null on the last.")]
+    cursor: NextCursor
     has_more: bool
 
 

@@ -12,7 +12,7 @@ from services.workflow.service import known_signal
 from services.workflow.service_desk import lock
 from shared import outbox
 from shared.auth import User
-from shared.pagination import decode_cursor, encode_cursor
+from shared.pagination import cut, decode_cursor
 
 
 async def add(session: AsyncSession, user: User, signal_id: UUID, request: CommentRequest) -> CommentView:
@@ -47,12 +47,12 @@ async def page(session: AsyncSession, signal_id: UUID, cursor: str | None, limit
     after = decode_cursor(cursor, repository_comments.Key) if cursor else None
     signal = await known_signal(session, signal_id)
     found = await repository_comments.page(session, signal.entity_id, after, limit + 1)
-    comments, has_more = found[:limit], len(found) > limit
+    comments, following = cut(found, limit, lambda comment: (comment.created_at, comment.id))
     return CommentPage(
         comments=[_view(comment) for comment in comments],
         limit=limit,
-        cursor=encode_cursor(comments[-1].created_at, comments[-1].id) if has_more else None,
-        has_more=has_more,
+        cursor=following,
+        has_more=following is not None,
     )
 
 

@@ -15,7 +15,7 @@ from services.workflow.settings import OutcomeSettings
 from shared import outbox
 from shared.auth import User
 from shared.errors import FieldProblem, InvalidError
-from shared.pagination import decode_cursor, encode_cursor
+from shared.pagination import cut, decode_cursor
 
 _LONGEST_AHEAD: Final = timedelta(days=1)
 
@@ -73,10 +73,10 @@ async def page(
     after = decode_cursor(cursor, repository_interventions.Key) if cursor else None
     signal = await known_signal(session, signal_id)
     found = await repository_interventions.page(session, signal.entity_id, after, limit + 1)
-    shown, has_more = found[:limit], len(found) > limit
+    shown, following = cut(found, limit, lambda intervention: (intervention.started_at, intervention.id))
     return InterventionPage(
         interventions=[await service_outcomes.view(session, intervention, rules) for intervention in shown],
         limit=limit,
-        cursor=encode_cursor(shown[-1].started_at, shown[-1].id) if has_more else None,
-        has_more=has_more,
+        cursor=following,
+        has_more=following is not None,
     )

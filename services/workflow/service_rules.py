@@ -30,7 +30,7 @@ from services.workflow.service_events_rules import rule_changed
 from shared import outbox
 from shared.auth import User
 from shared.errors import ConflictError, NotFoundError
-from shared.pagination import decode_cursor, encode_cursor
+from shared.pagination import cut, decode_cursor
 from shared.preconditions import Precondition
 
 MOST_RULES: Final = 500
@@ -69,7 +69,7 @@ async def versions(session: AsyncSession, rule_id: UUID, cursor: str | None, lim
     if not await repository_rules.exists(session, rule_id):
         raise _not_found()
     found = await repository_rules.versions(session, rule_id, before, limit + 1)
-    rows, has_more = found[:limit], len(found) > limit
+    rows, following = cut(found, limit, lambda row: (row.version,))
     return RuleVersionPage(
         versions=[
             RuleVersionView.model_validate(
@@ -83,8 +83,8 @@ async def versions(session: AsyncSession, rule_id: UUID, cursor: str | None, lim
             for row in rows
         ],
         limit=limit,
-        cursor=encode_cursor(rows[-1].version) if has_more else None,
-        has_more=has_more,
+        cursor=following,
+        has_more=following is not None,
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidError
-from shared.pagination import decode_cursor, encode_cursor
+from shared.pagination import cut, decode_cursor, encode_cursor
 
 Key = tuple[datetime, UUID]
 
@@ -48,3 +48,10 @@ def test_content_of_another_shape_is_refused(content: bytes) -> None:
 def test_a_text_key_may_hold_no_nul() -> None:
     with pytest.raises(InvalidError):
         decode_cursor(encode_cursor("a\0b", uuid4()), tuple[str, UUID])
+
+
+@pytest.mark.parametrize(("found", "shown", "following"), [(0, 0, None), (2, 2, None), (3, 3, None), (4, 3, 2)])
+def test_a_page_has_a_cursor_of_its_last_row_while_there_is_more(found: int, shown: int, following: int | None) -> None:
+    rows, cursor = cut(list(range(found)), 3, lambda number: (number, "place"))
+    assert list(rows) == list(range(shown))
+    assert cursor == (None if following is None else encode_cursor(following, "place"))
