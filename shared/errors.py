@@ -92,6 +92,12 @@ class ConflictError(ProblemError):
     default_code = "conflict"
 
 
+def conflicts(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """How OpenAPI describes an operation's 409: by the codes that it may have."""
+    *most, last = (f"`{code}`" for code in codes)
+    return {409: {"model": Problem, "description": f"{', '.join(most)} or {last}" if most else last}}
+
+
 class PreconditionFailedError(ProblemError):
     """``If-Match`` names a version that is not the present one."""
 

@@ -15,7 +15,6 @@ _DESCRIPTIONS: Final = {
     "`invalid_token`, `revoked_token`.",
     HTTPStatus.FORBIDDEN: "The caller may not do this.",
     HTTPStatus.NOT_FOUND: "There is no such thing, or not yet.",
-    HTTPStatus.CONFLICT: "The present state does not allow it.",
     HTTPStatus.PRECONDITION_FAILED: "It has changed since the version that `If-Match` names.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The request is not valid; `errors` says where.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests of this caller or this address.",
@@ -29,7 +28,6 @@ _EXAMPLES: Final = {
     HTTPStatus.UNAUTHORIZED: ("expired_token", "The access token has expired."),
     HTTPStatus.FORBIDDEN: ("forbidden", "The role viewer does not have the permission edit."),
     HTTPStatus.NOT_FOUND: ("not_found", "There is no signal with this id."),
-    HTTPStatus.CONFLICT: ("conflict", "The present state does not allow it."),
     HTTPStatus.PRECONDITION_FAILED: (
         "stale_version",
         "It has changed since the version that If-Match names. Read it again.",
@@ -45,6 +43,7 @@ _EXAMPLES: Final = {
 """Code and detail of one such failure."""
 _WRONG_PART: Final = {"pointer": "/query/limit", "detail": "Input should be less than or equal to 100"}
 
+_MAKE_WHAT_IS_NOT_THERE: Final = frozenset({("put", "/api/metrics/{metric_id}")})
 _RETRIED: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _GIVEN_TO_ALL: Final = frozenset[Permission].intersection(*PERMISSIONS.values())
 
@@ -70,15 +69,15 @@ def _content(status: HTTPStatus) -> dict[str, Any]:
     return {CONTENT_TYPE: {**_PROBLEM[CONTENT_TYPE], "example": _example(status)}}
 
 
-def _response(status: HTTPStatus, description: str) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": description, "content": _content(status)}
+def _response(status: HTTPStatus, description: str, content: dict[str, Any]) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": description, "content": content}
     if status in _RETRIED:
         response["headers"] = _RETRY_AFTER
     return response
 
 
 RESPONSES: Final[dict[str, Any]] = {
-    **{_name(status): _response(status, text) for status, text in _DESCRIPTIONS.items()},
+    **{_name(status): _response(status, text, _content(status)) for status, text in _DESCRIPTIONS.items()},
     "Refused": {"description": _REFUSED, "content": _content(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)},
 }
 """For `components/responses`."""
@@ -90,7 +89,7 @@ def add_problems(path: str, method: str, operation: dict[str, Any]) -> None:
     own = {code: response for code, response in responses.items() if code[0] in "45"}
     for code in own:
         # An example would name another reason than these words.
-        responses[code] = _response(HTTPStatus(int(code)), own[code]["description"]) | {"content": _PROBLEM}
+        responses[code] = _response(HTTPStatus(int(code)), own[code]["description"], _PROBLEM)
     for status in _possible(path, method, operation):
         if str(int(status)) not in own:
             responses[str(int(status))] = {"$ref": f"#/components/responses/{_name(status)}"}
@@ -105,9 +104,7 @@ def _possible(path: str, method: str, operation: dict[str, Any]) -> list[HTTPSta
     conditions = {
         HTTPStatus.UNAUTHORIZED: bool(permissions),
         HTTPStatus.FORBIDDEN: bool(permissions - _GIVEN_TO_ALL),
-        HTTPStatus.NOT_FOUND: "{" in path,
-        # What has versions has states, and another's change may have come between.
-        HTTPStatus.CONFLICT: is_write and "if-match" in headers,
+        HTTPStatus.NOT_FOUND: "{" in path and (method, path) not in _MAKE_WHAT_IS_NOT_THERE,
         HTTPStatus.PRECONDITION_FAILED: is_write and "if-match" in headers,
         HTTPStatus.UNPROCESSABLE_ENTITY: "parameters" in operation or "requestBody" in operation,
         HTTPStatus.TOO_MANY_REQUESTS: True,

@@ -10,7 +10,7 @@ from services.auth import schemas, service, service_passwords, service_sessions,
 from services.auth.service_tools import CurrentTools, Readers
 from shared.auth import Permission, User, require
 from shared.db import DbSession
-from shared.errors import Problem, UnauthenticatedError, problem_response
+from shared.errors import Problem, UnauthenticatedError, conflicts, problem_response
 
 router: Final = APIRouter(prefix="/api/auth", tags=["Auth"])
 
@@ -100,6 +100,7 @@ async def me(user: Caller, session: DbSession, response: Response) -> schemas.Me
     "/password",
     status_code=HTTPStatus.NO_CONTENT,
     responses={
+        **conflicts("conflict"),
         422: {"model": Problem, "description": "`wrong_password` or `refused_password`"},
         429: {"model": Problem, "description": "`login_throttled` or `too_many_requests`"},
     },

@@ -15,7 +15,7 @@ from services.auth.service_tools import CurrentTools
 from services.auth.service_users import Change, Changed
 from shared.auth import Permission, User, require
 from shared.db import DbSession
-from shared.errors import Problem
+from shared.errors import Problem, conflicts
 from shared.events.vocabulary import UserRole
 from shared.idempotency import Attempt, OnceOnly, once
 from shared.pagination import Cursor, Limit
@@ -26,9 +26,7 @@ router: Final = APIRouter(prefix="/api/users", tags=["Users"])
 
 Administrator = Annotated[User, require(Permission.MANAGE_USERS)]
 
-_CONFLICT: Final[dict[int | str, dict[str, Any]]] = {
-    409: {"model": Problem, "description": "`email_taken`, `last_administrator` or `own_password`"}
-}
+_CONFLICT: Final = conflicts("email_taken", "last_administrator", "own_password")
 _STALE: Final[dict[int | str, dict[str, Any]]] = {
     404: {"model": Problem},
     412: {"model": Problem, "description": "`If-Match` names another version."},

@@ -10,6 +10,7 @@ from services.workflow.schemas import AssignmentView, AssignRequest, HistoryView
 from services.workflow.settings import DueSettings, WorkflowSettings
 from shared.auth import Permission, User, require
 from shared.db import DbSession
+from shared.errors import conflicts
 from shared.idempotency import OnceOnly, once
 from shared.preconditions import IfMatch
 
@@ -44,7 +45,9 @@ async def get_history(signal_id: SignalId, _: Reader, session: DbSession) -> His
     return await service_history.history(session, signal_id)
 
 
-@router.post("/assign", responses=response("Assigned."))
+@router.post(
+    "/assign", responses=response("Assigned.") | conflicts("already_assigned", "transition_not_allowed", "superseded")
+)
 async def assign(
     signal_id: SignalId,
     user: Assigner,
@@ -62,7 +65,7 @@ async def assign(
     return await once(session, user, attempt, lambda: service.assign(session, user, signal_id, request, if_match, due))
 
 
-@router.delete("/assignment", responses=response("Back to new."))
+@router.delete("/assignment", responses=response("Back to new.") | conflicts("transition_not_allowed", "superseded"))
 async def unassign(
     signal_id: SignalId, user: Assigner, if_match: IfMatch, attempt: OnceOnly, session: DbSession
 ) -> Response:
@@ -70,7 +73,9 @@ async def unassign(
     return await once(session, user, attempt, lambda: service.unassign(session, user, signal_id, if_match))
 
 
-@router.patch("/status", responses=response("Moved."))
+@router.patch(
+    "/status", responses=response("Moved.") | conflicts("transition_not_allowed", "assignee_needed", "superseded")
+)
 async def change_status(
     signal_id: SignalId, user: Mover, request: StatusRequest, if_match: IfMatch, attempt: OnceOnly, session: DbSession
 ) -> Response:

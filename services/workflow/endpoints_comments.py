@@ -9,6 +9,7 @@ from services.workflow.endpoints import Reader, SignalId
 from services.workflow.schemas import CommentPage, CommentRequest, CommentView
 from shared.auth import Permission, User, require
 from shared.db import DbSession
+from shared.errors import conflicts
 from shared.idempotency import OnceOnly, once
 from shared.pagination import Cursor, Limit
 
@@ -25,7 +26,9 @@ async def list_comments(
     return await service_comments.page(session, signal_id, cursor, limit)
 
 
-@router.post("", status_code=201, responses={201: {"model": CommentView, "description": "Written."}})
+@router.post(
+    "", status_code=201, responses={201: {"model": CommentView, "description": "Written."}, **conflicts("superseded")}
+)
 async def add_comment(
     signal_id: SignalId, user: Commenter, request: CommentRequest, attempt: OnceOnly, session: DbSession
 ) -> Response:

@@ -11,6 +11,7 @@ from services.workflow.endpoints_comments import Commenter
 from services.workflow.schemas_interventions import InterventionPage, InterventionRequest, InterventionView
 from services.workflow.settings import OutcomeSettings
 from shared.db import DbSession
+from shared.errors import conflicts
 from shared.idempotency import OnceOnly, once
 from shared.pagination import Cursor, Limit
 from shared.preconditions import IfMatch
@@ -38,7 +39,10 @@ async def list_interventions(
 @router.post(
     "/signals/{signal_id}/interventions",
     status_code=201,
-    responses={201: {"model": InterventionView, "description": "Activated.", "headers": _HEADERS}},
+    responses={
+        201: {"model": InterventionView, "description": "Activated.", "headers": _HEADERS},
+        **conflicts("superseded"),
+    },
 )
 async def activate_intervention(
     signal_id: UUID, user: Commenter, request: InterventionRequest, attempt: OnceOnly, session: DbSession, rules: Rules
@@ -58,7 +62,10 @@ async def activate_intervention(
 
 @router.post(
     "/interventions/{intervention_id}/outcome",
-    responses={200: {"model": InterventionView, "description": "Measured.", "headers": _HEADERS}},
+    responses={
+        200: {"model": InterventionView, "description": "Measured.", "headers": _HEADERS},
+        **conflicts("already_measured", "not_enough_data"),
+    },
 )
 async def fix_outcome(
     intervention_id: UUID, user: Commenter, if_match: IfMatch, attempt: OnceOnly, session: DbSession, rules: Rules

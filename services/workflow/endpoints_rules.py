@@ -16,6 +16,7 @@ from services.workflow.schemas_rules import (
 )
 from shared.auth import Permission, User, require
 from shared.db import DbSession
+from shared.errors import conflicts
 from shared.idempotency import OnceOnly, once
 from shared.pagination import Cursor, Limit
 from shared.preconditions import IfMatch
@@ -34,7 +35,11 @@ async def list_rules(_: RuleManager, session: DbSession) -> RulesView:
     return await service_rules.listed(session)
 
 
-@router.post("", status_code=201, responses={201: {"model": RuleView, "description": "Made.", "headers": _ETAG}})
+@router.post(
+    "",
+    status_code=201,
+    responses={201: {"model": RuleView, "description": "Made.", "headers": _ETAG}, **conflicts("too_many_rules")},
+)
 async def create_rule(user: RuleManager, request: RuleRequest, attempt: OnceOnly, session: DbSession) -> Response:
     """Add a rule at a position or at the end. It is tried on signals that come from now on.
 

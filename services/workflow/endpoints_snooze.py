@@ -10,6 +10,7 @@ from services.workflow.schemas import response
 from services.workflow.schemas_snooze import SnoozeRequest
 from shared.auth import Permission, User, require
 from shared.db import DbSession
+from shared.errors import conflicts
 from shared.idempotency import OnceOnly, once
 from shared.preconditions import IfMatch
 
@@ -18,7 +19,7 @@ router = APIRouter(prefix="/api/signals/{signal_id}/snooze", tags=["workflow"])
 Snoozer = Annotated[User, require(Permission.SNOOZE)]
 
 
-@router.post("", responses=response("Put aside."))
+@router.post("", responses=response("Put aside.") | conflicts("not_snoozable", "superseded"))
 async def snooze(
     signal_id: SignalId, user: Snoozer, request: SnoozeRequest, if_match: IfMatch, attempt: OnceOnly, session: DbSession
 ) -> Response:
@@ -32,7 +33,7 @@ async def snooze(
     )
 
 
-@router.delete("", responses=response("Back."))
+@router.delete("", responses=response("Back.") | conflicts("not_snoozed", "superseded"))
 async def bring_back(
     signal_id: SignalId, user: Snoozer, if_match: IfMatch, attempt: OnceOnly, session: DbSession
 ) -> Response:

@@ -1,5 +1,6 @@
 """The merged API document: complete, sound, and good to make a client from."""
 
+import ast
 import json
 import keyword
 import re
@@ -12,8 +13,9 @@ import pytest
 from deploy.gateway import client, openapi
 from deploy.gateway.openapi_problems import add_problems
 from deploy.gateway.routes import ROUTES, find
+from deploy.local.processes import PROJECT_ROOT
 from shared.auth import PERMISSIONS, Permission
-from shared.errors import CONTENT_TYPE
+from shared.errors import CONTENT_TYPE, ConflictError
 
 DOCUMENT = openapi.document()
 OPERATIONS = list(openapi.operations(DOCUMENT["paths"]))
@@ -68,11 +70,39 @@ def test_every_failure_is_told_as_problem_details(method: str, path: str, operat
     expected = {"401"} if permissions else set()
     if any(Permission(name) not in held for name in permissions for held in PERMISSIONS.values()):
         expected.add("403")
-    if "{" in path:
+    if "{" in path and (method, path) != ("put", "/api/metrics/{metric_id}"):
         expected.add("404")
+    elif "{" in path:
+        assert "404" not in failures
     if "requestBody" in operation or "parameters" in operation:
         expected.add("422")
     assert expected <= failures
+
+
+def raised_conflicts() -> set[str]:
+    """The codes of every `ConflictError` that the services raise."""
+    codes = set()
+    for file in (PROJECT_ROOT / "services").rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if (
+                isinstance(call, ast.Call)
+                and isinstance(call.func, ast.Name)
+                and call.func.id == ConflictError.__name__
+            ):
+                code = call.args[1] if len(call.args) > 1 else ast.Constant(ConflictError.default_code)
+                assert isinstance(code, ast.Constant), f"{file}:{call.lineno}"
+                codes.add(str(code.value))
+    return codes
+
+
+def test_conflicts_are_told_of_where_they_may_happen_by_their_codes() -> None:
+    told = {
+        (method, path): set(re.findall(r"`(\w+)`", operation["responses"]["409"]["description"]))
+        for method, path, operation in OPERATIONS
+        if "409" in operation["responses"]
+    }
+    assert set.union(*told.values()) == raised_conflicts()
+    assert not {("patch", "/api/signals/{signal_id}"), ("put", "/api/metrics/{metric_id}")} & set(told)
 
 
 def test_names_make_functions() -> None:
