@@ -13,6 +13,14 @@ from typing import Any, Final, Protocol
 
 from deploy.container import PORTS as SERVICE_PORTS
 from deploy.gateway.filters import TYPES, access_log, cors, http_filters, no_token, route_filters, typed
+from deploy.gateway.observation import (
+    Collector,
+    TracingSettings,
+    admin_cluster,
+    collector_cluster,
+    metrics_listener,
+    tracing,
+)
 from deploy.gateway.replies import UNLESS_GIVEN, add_header, local_replies, security_headers
 from deploy.gateway.routes import ROUTES, SERVICES, Route
 from deploy.gateway.settings import GatewaySettings, TokenSettings
@@ -46,6 +54,7 @@ class Gateway:
     admin: Path | None = None
     limits: GatewaySettings = field(default_factory=GatewaySettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
+    traces: TracingSettings = field(default_factory=TracingSettings)
 
 
 class LocalAddresses(Protocol):
@@ -68,6 +77,7 @@ def render_local(addresses: LocalAddresses, admin: Path | None = None) -> dict[s
             admin=admin,
             limits=load(GatewaySettings),
             tokens=load(TokenSettings),
+            traces=load(TracingSettings),
         )
     )
 
@@ -81,6 +91,7 @@ def render_containers() -> dict[str, Any]:
             dns=True,
             limits=load(GatewaySettings),
             tokens=load(TokenSettings),
+            traces=load(TracingSettings),
         )
     )
 
@@ -95,11 +106,22 @@ def render(gateway: Gateway) -> dict[str, Any]:
         },
         "overload_manager": _overload(gateway.limits),
     }
-    if gateway.admin is not None:
-        configuration["admin"] = {"address": {"pipe": {"path": str(gateway.admin), "mode": 0o600}}}
-    elif gateway.limits.admin_port is not None:
-        configuration["admin"] = {"address": _socket(Address(_LOOPBACK, gateway.limits.admin_port))}
+    resources = configuration["static_resources"]
+    if (collector := Collector.of(gateway.traces)) is not None:
+        resources["clusters"].append(collector_cluster(collector))
+    if (admin := _administration(gateway)) is not None:
+        configuration["admin"] = {"address": admin}
+        if (port := gateway.limits.metrics_port) is not None:
+            resources["listeners"].append(metrics_listener(gateway.listen.host, port))
+            resources["clusters"].append(admin_cluster(admin))
     return configuration
+
+
+def _administration(gateway: Gateway) -> dict[str, Any] | None:
+    if gateway.admin is not None:
+        return {"pipe": {"path": str(gateway.admin), "mode": 0o600}}
+    port = gateway.limits.admin_port
+    return None if port is None else _socket(Address(_LOOPBACK, port))
 
 
 def _overload(limits: GatewaySettings) -> dict[str, Any]:
@@ -186,6 +208,7 @@ def _connections(gateway: Gateway) -> dict[str, Any]:
         local_reply_config=local_replies(gateway.limits),
         access_log=[access_log()],
         http_filters=http_filters(gateway.limits, gateway.tokens),
+        **tracing(gateway.traces),
         route_config={
             "name": "routes",
             "virtual_hosts": [
@@ -225,7 +248,12 @@ def _route(route: Route, limits: GatewaySettings) -> dict[str, Any]:
             "host_selection_retry_max_attempts": 3,
         },
     }
-    return {"match": _match(route), "route": action, "typed_per_filter_config": route_filters(route, limits)}
+    return {
+        "name": route.path,
+        "match": _match(route),
+        "route": action,
+        "typed_per_filter_config": route_filters(route, limits),
+    }
 
 
 def _match(route: Route) -> dict[str, Any]:
@@ -236,6 +264,7 @@ def _match(route: Route) -> dict[str, Any]:
 
 def _unknown_path() -> dict[str, Any]:
     return {
+        "name": "unmatched",
         "match": {"prefix": "/"},
         "direct_response": {"status": 404},
         "typed_per_filter_config": no_token(),

@@ -64,6 +64,10 @@ class GatewaySettings(BaseSettings):
     admin_port: Annotated[
         int | None, Field(ge=1, le=65535, description="On 127.0.0.1, for draining and statistics; none unless set.")
     ] = None
+    metrics_port: Annotated[
+        int | None,
+        Field(ge=1, le=65535, description="GET /metrics and nothing else; none unless set. Not for outside."),
+    ] = None
 
 
 class TokenSettings(BaseSettings):

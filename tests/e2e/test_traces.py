@@ -23,7 +23,7 @@ SERVICES = ("signals", "workflow", "activity", "auth")
 
 @pytest.fixture(scope="module")
 def collector(stack: LocalStack) -> Iterator[Collector]:
-    """What all four services send their spans to."""
+    """What gateway and services send their spans to."""
     with (
         collecting() as collector,
         reconfigured(stack, SERVICES, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="100"),
@@ -156,13 +156,17 @@ async def test_of_a_request_through_the_gateway_to_the_feed(stack: LocalStack, c
     spans = await spans_of(
         collector,
         origin,
+        ("gateway", "PATCH /api/signals/{id}/status"),
         ("workflow", "PATCH /api/signals/{signal_id}/status"),
         ("workflow", "send compass.workflow.v1"),
         ("activity", "process compass.workflow.v1"),
         ("signals", "process compass.workflow.v1"),
     )
+    entered = only(spans, "gateway", "PATCH /api/signals/{id}/status")
+    assert (entered.parent_id, entered.kind, entered.failed) == (origin.span_id, "SERVER", False)
+    assert entered.attributes["guid:x-request-id"] == answer.headers["x-request-id"]
     served = only(spans, "workflow", "PATCH /api/signals/{signal_id}/status")
-    assert (served.parent_id, served.kind, served.failed) == (origin.span_id, "SERVER", False)
+    assert (served.parent_id, served.kind, served.failed) == (entered.span_id, "SERVER", False)
     assert served.attributes == {
         "http.request.method": "PATCH",
         "http.response.status_code": 200,

@@ -1,4 +1,4 @@
-"""The tables of docs/metrics.md, against which services, rules and dashboards are held."""
+"""The tables of docs/metrics.md, against which services, gateway, rules and dashboards are held."""
 
 import re
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from deploy.local.processes import PROJECT_ROOT
 _ROW: Final = re.compile(
     r"\| `(?P<name>compass_\w+)` \| (?P<kind>\w+) \| (?P<labels>[^|]+) \| (?P<services>[^|]+) \| (?P<help>.+) \|"
 )
+_GATEWAY_ROW: Final = re.compile(r"\| `(?P<name>envoy_\w+)` \| (?P<kind>\w+) \| (?P<labels>[^|]+) \| (?P<help>.+) \|")
 SERVICES: Final = ("signals", "workflow", "activity", "auth")
 
 
@@ -29,9 +30,7 @@ class Documented:
 def documented() -> dict[str, Documented]:
     """All rows, by the metric's name."""
     found: dict[str, Documented] = {}
-    for line in (PROJECT_ROOT / "docs" / "metrics.md").read_text(encoding="utf-8").splitlines():
-        if not line.startswith("| `"):
-            continue
+    for line in _lines("compass_"):
         row = _ROW.fullmatch(line)
         assert row, f"not as the other rows: {line}"
         assert row["name"] not in found, f"twice: {row['name']}"
@@ -39,3 +38,22 @@ def documented() -> dict[str, Documented]:
         labels = frozenset(re.findall(r"`(\w+)`", row["labels"]))
         found[row["name"]] = Documented(row["kind"], labels, frozenset(services), row["help"])
     return found
+
+
+def gateway_series() -> dict[str, frozenset[str]]:
+    """The labels of the samples that the gateway tells, by their names."""
+    found: dict[str, frozenset[str]] = {}
+    for line in _lines("envoy_"):
+        row = _GATEWAY_ROW.fullmatch(line)
+        assert row, f"not as the other rows: {line}"
+        metric = Documented(
+            row["kind"], frozenset(re.findall(r"`(\w+)`", row["labels"])), frozenset({"gateway"}), row["help"]
+        )
+        assert not found.keys() & metric.series(row["name"]), f"twice: {row['name']}"
+        found |= dict.fromkeys(metric.series(row["name"]), metric.labels)
+    return found
+
+
+def _lines(prefix: str) -> list[str]:
+    text = (PROJECT_ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line.startswith(f"| `{prefix}")]
