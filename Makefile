@@ -52,11 +52,13 @@ check: $(INSTALLED) ## format, lint, types, import contracts, migrations, genera
 	@$(PY) -m shared.events.asyncapi --check docs/asyncapi.json
 	@$(PY) -m deploy.gateway openapi --check docs/openapi.json
 	@$(PY) -m deploy.kubernetes topics --check
+	@$(PY) -m deploy.kubernetes alerts --check
 
-generate: $(INSTALLED) ## write anew what is made from the code: docs/asyncapi.json, docs/openapi.json, Strimzi's topics
+generate: $(INSTALLED) ## write anew what is made from the code: API documents, Strimzi's topics, alerts
 	@$(PY) -m shared.events.asyncapi docs/asyncapi.json
 	@$(PY) -m deploy.gateway openapi docs/openapi.json
 	@$(PY) -m deploy.kubernetes topics
+	@$(PY) -m deploy.kubernetes alerts
 
 client: $(INSTALLED) ## make the typed Python client of the API from docs/openapi.json: build/compass_client
 	@$(PY) -m deploy.gateway client

@@ -1,7 +1,8 @@
 """Commands around the manifests.
 
 ``python -m deploy.kubernetes render production`` prints an overlay; ``topics`` writes the Strimzi resources anew, with
-``--check`` it fails where they differ from shared/events/topics.py; ``secrets`` prints random ones for the dev overlay,
+``--check`` it fails where they differ from shared/events/topics.py; ``alerts`` does so with the rules of
+deploy/observability; ``secrets`` prints random ones for the dev overlay,
 for ``kubectl create -f -``; ``deploy dev`` brings an overlay up, or to a new release, in its order.
 """
 
@@ -11,8 +12,8 @@ import sys
 
 import yaml
 
-from deploy.kubernetes import rendering, rollout, secrets, topics
-from deploy.kubernetes.places import OVERLAYS, TOPICS_FILE
+from deploy.kubernetes import alerts, rendering, rollout, secrets, topics
+from deploy.kubernetes.places import ALERTS_FILE, OVERLAYS, TOPICS_FILE
 from shared.generated import write_or_check
 
 
@@ -22,8 +23,9 @@ def main() -> int:
     commands = parser.add_subparsers(required=True, dest="command")
     for name, says in (("render", "print the manifests of an overlay"), ("deploy", "apply an overlay in its order")):
         commands.add_parser(name, help=says).add_argument("overlay", choices=OVERLAYS)
-    listed = commands.add_parser("topics", help="write the production overlay's topics from the code")
-    listed.add_argument("--check", action="store_true", help="compare instead of writing")
+    for name, source in (("topics", "the code"), ("alerts", "deploy/observability")):
+        made = commands.add_parser(name, help=f"write the production overlay's {name} from {source}")
+        made.add_argument("--check", action="store_true", help="compare instead of writing")
     commands.add_parser("secrets", help="print random secrets for the dev overlay")
     arguments = parser.parse_args()
     try:
@@ -39,6 +41,8 @@ def _run(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "topics":
             return write_or_check(TOPICS_FILE, topics.render(), check=arguments.check)
+        case "alerts":
+            return write_or_check(ALERTS_FILE, alerts.render(), check=arguments.check)
         case "secrets":
             print(yaml.safe_dump_all(secrets.make(), sort_keys=False), end="")
         case "render":

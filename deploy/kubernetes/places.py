@@ -10,5 +10,6 @@ SERVICES: Final = tuple(PORTS)
 HERE: Final = Path(__file__).parent
 OVERLAYS: Final = tuple(sorted(folder.name for folder in (HERE / "overlays").iterdir()))
 TOPICS_FILE: Final = HERE / "overlays" / "production" / "servers" / "topics.yaml"
+ALERTS_FILE: Final = HERE / "overlays" / "production" / "front" / "alerts.yaml"
 STAGE_LABEL: Final = "quality-compass/stage"
 """What is applied, and waited for, before what: servers, jobs, services."""

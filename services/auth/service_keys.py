@@ -35,9 +35,15 @@ async def keep_up(session: AsyncSession, tools: Tools, now: datetime) -> str | N
     if newest is None:
         # It signs at once: nobody can have a set of keys cached in which it is missing.
         return await _publish_next(session, tools, now, now)
-    if newest + timedelta(days=tools.settings.key_rotation_days) > now:
+    if _due(newest, tools) > now:
         return None
     return await _rotate(session, tools, now)
+
+
+async def next_due(session: AsyncSession, tools: Tools, now: datetime) -> datetime:
+    """When `keep_up` makes the next key; at once where there is none."""
+    newest = await _newest(session, now)
+    return now if newest is None else _due(newest, tools)
 
 
 async def rotate(session: AsyncSession, tools: Tools, now: datetime) -> tuple[datetime, bool]:
@@ -99,6 +105,10 @@ async def verification_keys(session: AsyncSession, now: datetime) -> events.KeyR
             for key in await repository_keys.verifying(session, now)
         ]
     )
+
+
+def _due(newest: datetime, tools: Tools) -> datetime:
+    return newest + timedelta(days=tools.settings.key_rotation_days)
 
 
 async def _newest(session: AsyncSession, now: datetime) -> datetime | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from services.auth import repository_keys, rotate_keys, service_keys, service_start, service_upkeep
@@ -98,6 +99,21 @@ async def test_the_schedule_makes_one_key_whoever_looks(own_database: AuthSettin
             assert set(signers) == {kid for kid in made if kid}
             told = (await session.execute(text("SELECT count(*) FROM outbox"))).scalar_one()
         assert told == 2
+
+
+async def test_it_is_told_when_the_next_key_is_due(own_database: AuthSettings) -> None:
+    tools, days = create(own_database).state.tools, timedelta(days=own_database.key_rotation_days)
+
+    def told() -> float | None:
+        return REGISTRY.get_sample_value("compass_auth_next_key_due_timestamp_seconds")
+
+    async with commands.database(own_database, "auth") as maker:
+        await service_upkeep.once(maker, tools, START)
+        assert told() == (START + days).timestamp()
+        await service_upkeep.once(maker, tools, START + days - timedelta(seconds=1))
+        assert told() == (START + days).timestamp()
+        await service_upkeep.once(maker, tools, START + days)
+        assert told() == (START + 2 * days + own_database.key_publication).timestamp()
 
 
 def test_a_key_is_published_long_enough_before_it_signs(own_database: AuthSettings) -> None:

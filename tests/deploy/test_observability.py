@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,8 @@ import pytest
 import yaml
 
 from deploy.local.processes import PROJECT_ROOT
-from tests.support.metrics import SERVICES, Documented, documented
+from tests.support.metrics import SERVICES, documented, gateway_series
+from tests.support.promtool import program
 
 FOLDER: Final = PROJECT_ROOT / "deploy" / "observability"
 TRIED: Final = ("alerts_test.yaml", "alerts_silence_test.yaml")
@@ -23,9 +23,17 @@ OTHERS: Final = {
     "process_resident_memory_bytes": set(),
     "process_cpu_seconds_total": set(),
     "ALERTS": {"alertname", "alertstate"},
+    # Of the node exporter, and of CloudNativePG.
+    "node_filesystem_avail_bytes": {"mountpoint"},
+    "node_filesystem_size_bytes": {"mountpoint"},
+    "cnpg_pg_replication_streaming_replicas": set(),
+    "cnpg_pg_replication_lag": set(),
+    "cnpg_pg_stat_archiver_last_failed_time": set(),
+    "cnpg_pg_stat_archiver_last_archived_time": set(),
+    "cnpg_collector_last_available_backup_timestamp": set(),
 }
-TARGET_LABELS: Final = {"service", "instance", "job"}
-_SELECTOR: Final = re.compile(r"\b(compass_\w+|process_\w+|up|ALERTS)\b(?:\{([^}]*)\})?")
+TARGET_LABELS: Final = {"service", "instance", "job", "namespace", "pod"}
+_SELECTOR: Final = re.compile(r"\b((?:compass|envoy|process|node|cnpg)_\w+|up|ALERTS)\b(?:\{([^}]*)\})?")
 _MATCHER: Final = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 _BY: Final = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
 
@@ -44,20 +52,22 @@ PANELS: Final = [
 ]
 
 
-def series() -> dict[str, Documented]:
-    """What can be asked for, by the names of samples."""
-    return {sample: row for name, row in documented().items() for sample in row.series(name)}
+def series() -> dict[str, frozenset[str]]:
+    """The labels of what can be asked for, by the names of samples."""
+    ours = {sample: row.labels for name, row in documented().items() for sample in row.series(name)}
+    return ours | gateway_series()
 
 
 @pytest.mark.parametrize("expression", [*[pytest.param(rule["expr"], id=rule["alert"]) for rule in RULES], *PANELS])
 def test_what_is_asked_for_is_there(expression: str) -> None:
     """Every metric exists and has the labels by which it is chosen and grouped."""
     known, labels = series(), set(TARGET_LABELS)
-    asked = _SELECTOR.findall(expression)
+    # Some labels of Envoy's are named as its metrics are.
+    asked = _SELECTOR.findall(_BY.sub(" ", expression))
     assert asked
     for name, matchers in asked:
         assert name in known or name in OTHERS, name
-        own = set(known[name].labels) if name in known else OTHERS[name]
+        own = set(known[name]) if name in known else set(OTHERS[name])
         own |= {"le"} if name.endswith("_bucket") else set()
         assert set(_MATCHER.findall(matchers)) <= own | TARGET_LABELS, matchers
         labels |= own
@@ -68,6 +78,13 @@ def test_what_is_asked_for_is_there(expression: str) -> None:
 def test_every_metric_of_ours_is_shown_on_a_dashboard() -> None:
     shown = {name for panel in PANELS for name, _ in _SELECTOR.findall(str(panel.values[0]))}
     assert [name for name, row in documented().items() if not shown & set(row.series(name))] == []
+    of_the_gateway = {re.sub("_(bucket|sum|count)$", "", name) for name in gateway_series()}
+    assert [name for name in of_the_gateway if not shown & {name, f"{name}_bucket"}] == []
+
+
+def test_what_comes_from_elsewhere_is_documented() -> None:
+    text = (PROJECT_ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert [name for name in OTHERS if name.startswith(("node_", "cnpg_")) and f"`{name}`" not in text] == []
 
 
 def test_every_alert_has_an_entry_in_the_runbook_and_the_other_way_round() -> None:
@@ -89,7 +106,8 @@ def test_every_alert_has_an_entry_in_the_runbook_and_the_other_way_round() -> No
 
 def test_what_the_runbook_names_is_there() -> None:
     text = (PROJECT_ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"compass_[a-z_]+[a-z]", text)) <= set(series()) | set(documented())
+    named = set(re.findall(r"(?:compass|envoy|node|cnpg)_[a-z_]+[a-z]", text))
+    assert named <= set(series()) | set(documented()) | OTHERS.keys()
     modules = re.findall(r"python -m ([\w.<>]+)", text)
     assert modules
     for module in modules:
@@ -101,8 +119,10 @@ def test_what_the_runbook_names_is_there() -> None:
         for folder in ("shared", "services")
         for path in sorted(PROJECT_ROOT.joinpath(folder).rglob("*.py"))
     )
-    others = {"kubectl get pods", "idle in transaction"}
-    missing = [line for line in logged if line not in sources and line not in others]
+    others = {"idle in transaction"}
+    missing = [
+        line for line in logged if line not in sources and line not in others and not line.startswith("kubectl ")
+    ]
     assert missing == []
 
 
@@ -130,7 +150,7 @@ def test_a_dashboard_is_one_that_grafana_can_be_given(path: Path) -> None:
 
 def test_each_dashboard_has_a_uid_of_its_own() -> None:
     boards = [json.loads(path.read_text(encoding="utf-8")) for path in DASHBOARDS]
-    assert len({board["uid"] for board in boards}) == len({board["title"] for board in boards}) == len(boards) == 4
+    assert len({board["uid"] for board in boards}) == len({board["title"] for board in boards}) == len(boards) == 5
 
 
 def test_prometheus_asks_every_service_of_compose_at_its_port() -> None:
@@ -141,6 +161,14 @@ def test_prometheus_asks_every_service_of_compose_at_its_port() -> None:
         assert (found["names"], found["port"]) == ([service], number)
         assert service in compose
         assert {"target_label": "service", "replacement": service} in jobs[service]["relabel_configs"]
+    [gateway] = jobs["gateway"]["dns_sd_configs"]
+    port = compose["gateway-configuration"]["environment"]["COMPASS_GATEWAY_METRICS_PORT"]
+    assert (gateway["names"], gateway["port"]) == (["gateway"], port)
+    assert not any(str(port) in published for published in compose["gateway"]["ports"])
+    assert {"target_label": "service", "replacement": "gateway"} in jobs["gateway"]["relabel_configs"]
+    [machine] = jobs["machine"]["static_configs"]
+    assert machine["targets"] == ["node-exporter:9100"]
+    assert "node-exporter" in compose
     assert "otel-collector" in jobs
     assert "otel-collector" in compose
 
@@ -159,10 +187,8 @@ def test_every_alert_is_tried_where_it_fires_and_where_it_must_not() -> None:
 
 
 def test_promtool_agrees() -> None:
-    """Where Prometheus' own tool is there: the rules are valid and do what they are for."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not there")
+    """Prometheus' own tool says so: the rules are valid and do what they are for."""
+    promtool = program("promtool")
     for command in (["check", "rules", "alerts.yaml"], ["test", "rules", *TRIED]):
         ran = subprocess.run([promtool, *command], cwd=FOLDER, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr

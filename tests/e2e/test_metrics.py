@@ -1,6 +1,5 @@
 """What the running services answer to Prometheus is what docs/metrics.md says, and there is something in it."""
 
-import shutil
 import subprocess
 
 import httpx
@@ -13,6 +12,7 @@ from tests.e2e.api import api, id_of, send
 from tests.e2e.stories import new_signal
 from tests.support.eventually import eventually
 from tests.support.metrics import SERVICES, documented
+from tests.support.promtool import program
 
 GROUPS = {
     "signals": {"signals.ingest", "signals.insights", "signals.workflow", "signals.users", "signals.access"},
@@ -63,9 +63,7 @@ def test_each_service_has_the_documented_metrics_and_no_others(stack: LocalStack
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_names_are_as_prometheus_wants_them(stack: LocalStack, service: str) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not there")
+    promtool = program("promtool")
     text = httpx.get(f"{stack.service(service).url}/metrics", timeout=10).text
     ours = "".join(line for line in text.splitlines(keepends=True) if "compass_" in line)
     ran = subprocess.run([promtool, "check", "metrics"], input=ours, capture_output=True, text=True, check=False)

@@ -61,6 +61,17 @@ def test_other_namespaces(overlay: Overlay, namespace: str) -> None:
     assert reached == expected | {"gateway"}
 
 
+def test_metrics_are_for_what_scrapes_them_and_spans_go_there(overlay: Overlay) -> None:
+    policies = overlay.kind("NetworkPolicy")
+    for tier in TIERS:
+        assert not allows(policies, "Ingress", labels("gateway"), labels(tier), "metrics")
+    assert allows(policies, "Ingress", labels("gateway"), {}, "metrics", "monitoring")
+    assert not allows(policies, "Ingress", labels("gateway"), {}, "metrics", "default")
+    for tier in ("gateway", "service"):
+        assert allows(policies, "Egress", labels(tier), {}, 4318, "monitoring")
+        assert not allows(policies, "Egress", labels(tier), {}, 4318, "default")
+
+
 def test_no_service_reaches_another(overlay: Overlay) -> None:
     policies = overlay.kind("NetworkPolicy")
     templates = {name: template["metadata"]["labels"] for name, template in overlay.pods}

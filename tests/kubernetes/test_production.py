@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 
+import yaml
+
+from deploy.container import PORTS
+from deploy.local.processes import PROJECT_ROOT
 from services.activity import consumers as activity
 from services.signals import consumers as signals
 from services.signals.settings import SignalsSettings
@@ -9,7 +13,8 @@ from services.workflow import consumers as workflow
 from services.workflow.settings import WorkflowSettings
 from shared.events.topics import BY_NAME
 from shared.kafka import Subscription
-from tests.kubernetes.manifests import Overlay, environment
+from tests.kubernetes.manifests import BEHIND_THE_GATEWAY, Overlay, environment
+from tests.kubernetes.network import matches
 
 DATABASE = {"database_url": "postgresql://nobody:nothing@127.0.0.1/none", "kafka_bootstrap_servers": "none:9092"}
 
@@ -95,6 +100,35 @@ def test_the_way_in_is_by_https(production: Overlay) -> None:
     (configuration,) = production.one("Deployment", "gateway")["spec"]["template"]["spec"]["initContainers"]
     given = environment(production, configuration)
     assert (given["COMPASS_GATEWAY_HTTPS"], given["COMPASS_GATEWAY_TRUSTED_HOPS"]) == ("true", "1")
+
+
+def test_every_pod_with_metrics_is_asked_for_them(production: Overlay) -> None:
+    monitors = {monitor["metadata"]["name"]: monitor["spec"] for monitor in production.kind("PodMonitor")}
+    assert monitors.keys() == {"services", "gateway"}
+    for name in BEHIND_THE_GATEWAY:
+        template = production.one("Deployment", name)["spec"]["template"]
+        [monitor] = [each for each in monitors.values() if matches(each["selector"], template["metadata"]["labels"])]
+        [endpoint] = monitor["podMetricsEndpoints"]
+        [container] = template["spec"]["containers"]
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        assert endpoint["path"] == "/metrics"
+        [label] = endpoint["relabelings"]
+        assert (label["sourceLabels"], label["targetLabel"]) == (
+            ["__meta_kubernetes_pod_label_app_kubernetes_io_name"],
+            "service",
+        )
+        assert template["metadata"]["labels"]["app.kubernetes.io/name"] == name
+        if name == "gateway":
+            [configuration] = template["spec"]["initContainers"]
+            told = environment(production, configuration)["COMPASS_GATEWAY_METRICS_PORT"]
+            assert str(ports[endpoint["port"]]) == told
+        else:
+            assert ports[endpoint["port"]] == PORTS[name]
+
+
+def test_the_alerts_are_those_of_compose(production: Overlay) -> None:
+    rules = yaml.safe_load((PROJECT_ROOT / "deploy" / "observability" / "alerts.yaml").read_text(encoding="utf-8"))
+    assert production.one("PrometheusRule", "quality-compass")["spec"] == rules
 
 
 def test_production_is_production(production: Overlay) -> None:

@@ -168,6 +168,17 @@ async def test_an_odd_request_id_is_replaced(client: httpx.AsyncClient, given: s
     assert len(response.headers["x-request-id"]) == 36
 
 
+async def test_failures_are_counted_from_the_first_on(client: httpx.AsyncClient) -> None:
+    async def failures() -> float:
+        [line] = [line for line in (await client.get("/metrics")).text.splitlines() if "http_failures_total " in line]
+        return float(line.split()[1])
+
+    before = await failures()
+    for value, status in (("fine", 201), ("conflict", 409), ("bug", 500), ("away", 503)):
+        assert (await client.post("/api/effects", params={"value": value})).status_code == status
+    assert await failures() == before + 2
+
+
 async def test_metrics_name_the_route_and_not_the_path(client: httpx.AsyncClient) -> None:
     await client.post("/api/effects", params={"value": "counted"})
     text_of = (await client.get("/metrics")).text
