@@ -22,7 +22,7 @@ WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run publish clean-data test fuzz faults bench check generate client format image compose-up compose-down compose-test kubernetes-test lock install
+.PHONY: help run publish clean-data test two-instances fuzz faults bench check generate client format image compose-up compose-down compose-test kubernetes-test lock install
 
 ##@ Use
 
@@ -41,6 +41,9 @@ clean-data: $(INSTALLED) ## remove the local data, after asking
 # A file's tests stay together: they share what is dear to start. Each worker has servers of its own.
 test: $(INSTALLED) ## every test that needs no Docker; TESTS=tests/signals for some of them, WORKERS= how many at once
 	@exec $(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+two-instances: $(INSTALLED) ## two instances of every service under load, one killed every ten seconds for two minutes
+	@COMPASS_TEST_KILLS=12 COMPASS_TEST_KILL_EVERY_SECONDS=10 $(PY) -m pytest -rP tests/e2e/test_two_instances.py
 
 check: $(INSTALLED) ## format, lint, types, import contracts, migrations, generated files
 	@$(PY) -m ruff format --check .
