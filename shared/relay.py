@@ -118,6 +118,7 @@ class Relay:
         after = rounds = 0
         while True:
             self._wake.clear()
+            from_the_front = after == 0
             rows = await connection.fetch(_SELECT, after, self._settings.outbox_batch_size)
             sent = await self._send(producer, rows) if rows else None
             if pending is not None:
@@ -126,13 +127,13 @@ class Relay:
             # Numbers are given out before commit, so that a smaller one may turn up later. After a short batch, the end
             # of what was seen, and now and then while there is no end, the next look starts from the front.
             rounds += 1
-            more = len(rows) == self._settings.outbox_batch_size and rounds % _ROUNDS_FROM_THE_FRONT != 0
-            after = rows[-1]["id"] if more else 0
+            is_full = len(rows) == self._settings.outbox_batch_size
+            after = rows[-1]["id"] if is_full and rounds % _ROUNDS_FROM_THE_FRONT != 0 else 0
             if after == 0 and pending is not None:
                 await self._settle(connection, pending)
                 pending = None
-                continue
-            if not rows:
+            if from_the_front and not is_full:
+                # What this look did not see had not been committed: word of it comes yet, or has come since.
                 await happens(self._wake, _POLL_SECONDS)
 
     async def _send(self, producer: AIOKafkaProducer, rows: list[asyncpg.Record]) -> _Sent:
