@@ -16,6 +16,7 @@ from shared.telemetry import logger
 
 Message: TypeAlias = ConsumerRecord[bytes, bytes]
 
+_ENDS = text("SELECT topic, partition, next_offset FROM inbox WHERE consumer_group = :consumer_group")
 _CREATE = text(
     """
     INSERT INTO inbox (consumer_group, topic, partition, next_offset, last_timestamp)
@@ -24,9 +25,11 @@ _CREATE = text(
     ON CONFLICT DO NOTHING
     """
 )
+# And says, for this transaction, that plans are made once: what a batch asks for goes by keys, whose plan is the same
+# for two and for a thousand. PostgreSQL would plan anew for each batch, since it does not know how long arrays will be.
 _LOCK = text(
     """
-    SELECT topic, partition, next_offset, last_timestamp
+    SELECT topic, partition, next_offset, last_timestamp, set_config('plan_cache_mode', 'force_generic_plan', true)
     FROM inbox
     WHERE consumer_group = :consumer_group
       AND (topic, partition) IN (SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:partitions AS integer[])))
@@ -48,6 +51,12 @@ _ADVANCE = text(
 
 # Leaders of a partition may disagree a little about the time; a re-created log is younger than this by far.
 _CLOCK_TOLERANCE_MS: Final = 60_000
+
+
+async def ends(session: AsyncSession, consumer_group: str) -> dict[tuple[str, int], int]:
+    """By topic and partition, the offset before which a group's effects are stored."""
+    rows = await session.execute(_ENDS, {"consumer_group": consumer_group})
+    return {(row.topic, row.partition): row.next_offset for row in rows}
 
 
 async def receive(session: AsyncSession, consumer_group: str, messages: Sequence[Message]) -> list[Message]:
