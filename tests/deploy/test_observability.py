@@ -104,6 +104,16 @@ def test_every_alert_has_an_entry_in_the_runbook_and_the_other_way_round() -> No
         assert (PROJECT_ROOT / "docs" / link).is_file(), link
 
 
+def test_what_the_operators_book_points_to_is_there() -> None:
+    text = (PROJECT_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    entries = re.findall(r"\[(\w+)\]\(runbook\.md#(\w+)\)", text)
+    assert entries
+    names = {rule["alert"] for rule in RULES}
+    assert [name for name, anchor in entries if name not in names or anchor != name.lower()] == []
+    for link in re.findall(r"\]\(([\w/.-]+\.md)\)", text):
+        assert (PROJECT_ROOT / "docs" / link).is_file(), link
+
+
 def test_what_the_runbook_names_is_there() -> None:
     text = (PROJECT_ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?:compass|envoy|node|cnpg)_[a-z_]+[a-z]", text))
