@@ -6,7 +6,7 @@
 names. The limits come from the environment (`deploy.gateway.settings`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -22,7 +22,7 @@ from deploy.gateway.observation import (
     tracing,
 )
 from deploy.gateway.replies import UNLESS_GIVEN, add_header, local_replies, security_headers
-from deploy.gateway.routes import ROUTES, SERVICES, Route
+from deploy.gateway.routes import ROUTES, SERVICES, Limit, Route
 from deploy.gateway.settings import GatewaySettings, TokenSettings
 from shared.settings import load
 
@@ -30,6 +30,9 @@ _LOOPBACK: Final = "127.0.0.1"
 _ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - what reaches a container is decided around it
 _CONTAINER_PORT: Final = 8080
 _HEADERS_KILOBYTES: Final = 16
+_READING: Final = {"name": ":method", "string_match": {"exact": "GET"}}
+_NEVER_BEGUN: Final = "connect-failure,refused-stream,reset-before-request"
+"""The service closed the connection, or never took it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +218,7 @@ def _connections(gateway: Gateway) -> dict[str, Any]:
                 {
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [*(_route(route, gateway.limits) for route in ROUTES), _unknown_path()],
+                    "routes": [*_routes(gateway.limits), _unknown_path()],
                     "typed_per_filter_config": cors(gateway.limits),
                 }
             ],
@@ -230,14 +233,21 @@ def _connections(gateway: Gateway) -> dict[str, Any]:
     )
 
 
-def _route(route: Route, limits: GatewaySettings) -> dict[str, Any]:
+def _routes(limits: GatewaySettings) -> Iterator[dict[str, Any]]:
+    """Of each path first what only reads: it may be done again whatever became of it."""
+    for route in ROUTES:
+        if route.limit is Limit.NONE:
+            yield _route(route, limits, f"{_NEVER_BEGUN},reset", headers=[_READING])
+        yield _route(route, limits, _NEVER_BEGUN)
+
+
+def _route(route: Route, limits: GatewaySettings, retry_on: str, **match: Any) -> dict[str, Any]:
     action: dict[str, Any] = {
         "cluster": route.service,
         "timeout": "0s" if route.streaming else f"{route.timeout_seconds}s",
-        # Only where the service cannot have begun: it closed the connection, or never took it.
-        # And at another instance where there is one: that which is gone stays in the list until it is looked at again.
+        # At another instance where there is one: that which is gone stays in the list until it is looked at again.
         "retry_policy": {
-            "retry_on": "connect-failure,refused-stream,reset-before-request",
+            "retry_on": retry_on,
             "num_retries": 2,
             "retry_host_predicate": [
                 {
@@ -250,7 +260,7 @@ def _route(route: Route, limits: GatewaySettings) -> dict[str, Any]:
     }
     return {
         "name": route.path,
-        "match": _match(route),
+        "match": _match(route) | match,
         "route": action,
         "typed_per_filter_config": route_filters(route, limits),
     }
@@ -312,7 +322,10 @@ def _cluster(name: str, address: Address, *, dns: bool) -> dict[str, Any]:
             }
         ],
         "circuit_breakers": {
-            "thresholds": [{"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 4096}]
+            "thresholds": [
+                # As many retries at a time as one instance may have had in hand when it went.
+                {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 4096, "max_retries": 256}
+            ]
         },
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(

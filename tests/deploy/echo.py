@@ -13,7 +13,7 @@ class Echo:
     """One such service.
 
     ``requests`` are the paths that reached it, ``more`` lets its stream and its slow answers go on, ``breaks`` makes it
-    cut connections, which ``cut`` counts.
+    cut connections, ``breaks_once`` the next one; ``cut`` counts them.
     """
 
     def __init__(self, name: str, port: int) -> None:
@@ -22,6 +22,7 @@ class Echo:
         self.requests: list[str] = []
         self.more = threading.Event()
         self.breaks = False
+        self.breaks_once = False
         self.cut = 0
         self._server: ThreadingHTTPServer | None = None
 
@@ -57,8 +58,9 @@ def _handler(service: Echo) -> type[BaseHTTPRequestHandler]:
                 self._answer({})
             elif self.path == "/api/feed/stream":
                 self._stream()
-            elif service.breaks:
+            elif service.breaks or service.breaks_once:
                 # Gone without an answer.
+                service.breaks_once = False
                 service.cut += 1
                 self.connection.shutdown(socket.SHUT_RDWR)
             else:

@@ -286,6 +286,14 @@ def test_the_only_instance_of_a_service_is_never_left_out(front: Front, token: s
     assert front.client.get("/api/assignments", headers=bearer(token)).status_code == 200
 
 
+def test_a_reading_whose_instance_is_gone_is_done_by_another(front: Front, token: str) -> None:
+    service = front.services["workflow"]
+    seen = service.cut
+    service.breaks_once = True
+    assert front.client.get("/api/assignments", headers=bearer(token)).status_code == 200
+    assert service.cut == seen + 1
+
+
 def test_a_write_is_never_sent_twice(front: Front, token: str) -> None:
     service = front.services["workflow"]
     service.breaks = True
