@@ -19,9 +19,16 @@ def open_log(path: Path) -> IO[bytes]:
 
 
 def bound(path: Path) -> None:
-    """Copy a log that has grown too long to `<name>.log.1` and empty it; its writer goes on at the beginning."""
+    """Copy a log that has grown too long to `<name>.log.1` and empty it; its writer goes on at the beginning.
+
+    Where there is no room for the copy, the log is lost rather than the disk kept full.
+    """
     if path.exists() and path.stat().st_size > LIMIT_BYTES:
-        shutil.copyfile(path, _previous(path))
+        try:
+            shutil.copyfile(path, _previous(path))
+        except OSError:
+            # A full disk: emptying the log makes room, half a copy of it takes some.
+            _previous(path).unlink(missing_ok=True)
         with path.open("r+b") as log:
             log.truncate(0)
 

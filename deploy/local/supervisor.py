@@ -76,7 +76,7 @@ class Supervisor:
         watch.started_at = self._clock()
         try:
             watch.part.start()
-        except StackError as error:
+        except (StackError, OSError) as error:  # A full disk is no reason to leave everybody else alone.
             self._say(f"{watch.part.name} could not be restarted, next try in {watch.pause_seconds:.0f} s: {error}")
             self._schedule(watch)
         else:

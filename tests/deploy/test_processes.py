@@ -1,5 +1,6 @@
 """Processes, their records and their ends, with small stand-ins."""
 
+import errno
 import json
 import socket
 import subprocess
@@ -149,6 +150,21 @@ def test_a_port_in_use_is_named_with_the_variable_that_changes_it() -> None:
         with pytest.raises(StackError, match=rf"port {port} for the gateway is in use .* COMPASS_GATEWAY_PORT"):
             require_free(port, "the gateway", "COMPASS_GATEWAY_PORT")
     require_free(free_port(), "the gateway", "COMPASS_GATEWAY_PORT")
+
+
+def test_a_log_is_emptied_where_there_is_no_room_for_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Path, copy: Path) -> None:
+        copy.write_text("half of")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    log = tmp_path / "one.log"
+    log.write_bytes(bytes(LIMIT_BYTES + 1))
+
+    bound(log)
+
+    assert log.stat().st_size == 0
+    assert list(tmp_path.iterdir()) == [log]
 
 
 def test_a_log_is_bounded_while_it_is_written(tmp_path: Path) -> None:

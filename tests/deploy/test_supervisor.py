@@ -1,7 +1,10 @@
 """Restarts with growing pauses, on a clock that the tests move."""
 
+import errno
 import sys
 from pathlib import Path
+
+import pytest
 
 from deploy.local.errors import StackError
 from deploy.local.processes import Command, ManagedProcess, poll_until
@@ -24,12 +27,12 @@ class Fragile:
     def __init__(self, state_dir: Path) -> None:
         self.process = ManagedProcess(self.name, Command([sys.executable, "-c", "raise SystemExit(3)"]), state_dir)
         self.starts = 0
-        self.refuses = False
+        self.refusal: Exception | None = None
 
     def start(self) -> None:
         self.starts += 1
-        if self.refuses:
-            raise StackError("its port is in use")
+        if self.refusal is not None:
+            raise self.refusal
         self.process.start()
         assert poll_until(lambda: not self.process.is_running, 20)
 
@@ -84,15 +87,22 @@ def test_who_ran_steadily_starts_with_the_first_pause_again(tmp_path: Path) -> N
     assert "restarting it in 1 s" in said[-1]
 
 
-def test_a_restart_that_fails_is_tried_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        (StackError("its port is in use"), "its port is in use"),
+        (OSError(errno.ENOSPC, "No space left on device"), "[Errno 28] No space left on device"),
+    ],
+)
+def test_a_restart_that_fails_is_tried_again(tmp_path: Path, refusal: Exception, words: str) -> None:
     part, supervisor, clock, said = watched(tmp_path)
     supervisor.tick()
-    part.refuses = True
+    part.refusal = refusal
     clock.now += 1.0
     supervisor.tick()
-    assert said[-1] == "fragile could not be restarted, next try in 2 s: its port is in use"
+    assert said[-1] == f"fragile could not be restarted, next try in 2 s: {words}"
 
-    part.refuses = False
+    part.refusal = None
     clock.now += 2.0
     supervisor.tick()
     assert said[-1] == "fragile runs again"

@@ -144,11 +144,7 @@ class FaultyStack(LocalStack):
         """Restart what dies, until cancelled."""
         while True:
             for supervisor in list(self._supervisors):
-                try:
-                    await asyncio.to_thread(supervisor.tick)
-                except OSError as error:
-                    # A full disk: its process is tried again at the next look.
-                    self._notes(f"the supervisor failed: {error}")
+                await asyncio.to_thread(supervisor.tick)
             await asyncio.sleep(_TICK_SECONDS)
 
     def start_second(self, name: str) -> ServiceProcess:
