@@ -4,6 +4,7 @@ It is not committed. What it was made from is remembered beside it, so that maki
 the document nor the generator has changed. Nothing is fetched.
 """
 
+import fcntl
 import hashlib
 import importlib.metadata
 import shutil
@@ -36,10 +37,12 @@ def make(folder: Path = BUILD) -> Path:
     package = folder / PACKAGE
     stamp = package / ".made-from"
     made_from = _fingerprint()
-    if stamp.exists() and stamp.read_text() == made_from:
-        return package
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as place:
+    with (folder / f".{PACKAGE}.lock").open("w") as lock, tempfile.TemporaryDirectory(dir=folder) as place:
+        # Test workers need it at the same moment: one makes it, the others wait and find it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_text() == made_from:
+            return package
         configuration = Path(place) / "configuration.yaml"
         configuration.write_text(_CONFIGURATION)
         made = Path(place) / PACKAGE

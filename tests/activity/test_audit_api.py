@@ -5,7 +5,7 @@ import io
 import json
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -15,7 +15,8 @@ from shared.events.topics import COMPASS_AUTH
 from tests.activity.events import event, messages, without
 from tests.support.service import ServiceUnderTest
 
-ACTOR, SIGNAL = uuid4(), uuid4()
+# The same in every worker: they are part of the tests' names.
+ACTOR, SIGNAL = UUID(int=1), UUID(int=2)
 EVENTS = [
     event(0, subject=SIGNAL),
     event(1, subject=SIGNAL, sequence=2, type="compass.signal.corrected.v1"),
