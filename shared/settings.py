@@ -2,7 +2,7 @@
 
 import sys
 from enum import StrEnum
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Final, Self, TypeVar
 
 from pydantic import Field, PostgresDsn, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,10 +17,25 @@ class Environment(StrEnum):
     LOCAL = "local"
 
 
-class ServiceSettings(BaseSettings):
+JwksCacheSeconds = Annotated[
+    int, Field(ge=1, le=3600, description="How long the gateway goes on with the public keys that it has read.")
+]
+JWKS_CACHE_SECONDS: Final = 60
+
+
+class TokenClaims(BaseSettings):
+    """What access tokens say of where they are from and for: the same for who issues and for all who verify them."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    token_issuer: str = "quality-compass"  # noqa: S105 - a name, no secret
+    token_audience: str = "quality-compass"  # noqa: S105
+
+
+class ServiceSettings(TokenClaims):
     """What every service is configured by; each service adds its own port and rules."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_nested_delimiter="__")
+    model_config = SettingsConfigDict(env_nested_delimiter="__")
 
     environment: Environment = Environment.PRODUCTION
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
@@ -37,8 +52,6 @@ class ServiceSettings(BaseSettings):
     outbox_acknowledge_seconds: Annotated[
         float, Field(ge=1, description="How long Kafka may take to acknowledge a message before it is sent again.")
     ] = 20.0
-    token_issuer: str = "quality-compass"  # noqa: S105 - a name, no secret
-    token_audience: str = "quality-compass"  # noqa: S105
     access_refresh_seconds: Annotated[
         float, Field(gt=0, le=2, description="How old the known keys and revocations may be.")
     ] = 1.0

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.settings import PREFIX
+from shared.settings import JWKS_CACHE_SECONDS, PREFIX, JwksCacheSeconds, TokenClaims
 
 _Rate = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -70,11 +70,7 @@ class GatewaySettings(BaseSettings):
     ] = None
 
 
-class TokenSettings(BaseSettings):
+class TokenSettings(TokenClaims):
     """What an access token must say, and how old the keys may be; the same variables as the services'."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
-
-    token_issuer: str = "quality-compass"  # noqa: S105 - a name, no secret
-    token_audience: str = "quality-compass"  # noqa: S105
-    jwks_cache_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+    jwks_cache_seconds: JwksCacheSeconds = JWKS_CACHE_SECONDS

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from shared.settings import PREFIX, ServiceSettings
+from shared.settings import JWKS_CACHE_SECONDS, PREFIX, JwksCacheSeconds, ServiceSettings
 
 KEY_BYTES: Final = 32
 _FEWEST_DISTINCT_BYTES: Final = 12
@@ -31,9 +31,7 @@ class AuthSettings(ServiceSettings):
     key_rotation_days: Annotated[
         int, Field(ge=1, le=365, description="So long after the last signing key the next one is made.")
     ] = 30
-    jwks_cache_seconds: Annotated[
-        int, Field(ge=1, le=3600, description="How long the gateway goes on with the public keys that it has read.")
-    ] = 60
+    jwks_cache_seconds: JwksCacheSeconds = JWKS_CACHE_SECONDS
     access_token_seconds: Annotated[int, Field(ge=5, le=900)] = 300
     session_hours: Annotated[
         int, Field(ge=1, le=720, description="After so long a session ends, however often it was refreshed.")
