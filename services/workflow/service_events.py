@@ -5,9 +5,12 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from msgspec import Struct
+
 from services.workflow.models import Assignment, Comment, KnownSignal
 from shared.auth import User
 from shared.events import workflow as contracts
+from shared.events.envelope import EventType
 from shared.events.vocabulary import ActivityEventType, AssignmentStatus
 from shared.events.workflow import AssignmentReason, AssignmentState, Person
 from shared.outbox import Event
@@ -58,33 +61,31 @@ def assigned(
 ) -> Event:
     """A user assigned or reassigned the signal."""
     verb = "reassigned" if reason is AssignmentReason.REASSIGNED else "assigned"
-    return Event(
-        type=contracts.SIGNAL_ASSIGNED,
-        subject=signal.signal_id,
-        key=signal.entity_id,
-        actor_id=user.id,
-        feed_type=ActivityEventType.ASSIGNMENT,
-        summary=f"{user.name} {verb} {title(signal)} to {_name(after.assignee)}.",
-        data=contracts.AssignmentChanged(
+    return about(
+        contracts.SIGNAL_ASSIGNED,
+        signal,
+        ActivityEventType.ASSIGNMENT,
+        f"{user.name} {verb} {title(signal)} to {name_of(after.assignee)}.",
+        contracts.AssignmentChanged(
             assignment=after,
             label=label(signal),
             reason=reason,
             previous_assignee=before.assignee,
             changed=changed_fields(before, after),
         ),
+        user.id,
     )
 
 
 def carried_over(signal: KnownSignal, before: AssignmentState, after: AssignmentState) -> Event:
     """An open assignment went on to a newer detection."""
     work = f"the assignment to {after.assignee.name}" if after.assignee else "its history"
-    return Event(
-        type=contracts.SIGNAL_ASSIGNED,
-        subject=signal.signal_id,
-        key=signal.entity_id,
-        feed_type=ActivityEventType.ASSIGNMENT,
-        summary=f"{title(signal)} was detected again: {work} goes on with the new signal ({_WORDS[after.status]}).",
-        data=contracts.AssignmentChanged(
+    return about(
+        contracts.SIGNAL_ASSIGNED,
+        signal,
+        ActivityEventType.ASSIGNMENT,
+        f"{title(signal)} was detected again: {work} goes on with the new signal ({_WORDS[after.status]}).",
+        contracts.AssignmentChanged(
             assignment=after,
             label=label(signal),
             reason=AssignmentReason.CARRIED_OVER,
@@ -98,17 +99,15 @@ def carried_over(signal: KnownSignal, before: AssignmentState, after: Assignment
 def moved(signal: KnownSignal, before: AssignmentState, after: AssignmentState, user: User, notes: str | None) -> Event:
     """A user moved the status, or took the assignment back."""
     if after.status is AssignmentStatus.NEW:
-        summary = f"{user.name} took {title(signal)} back from {_name(before.assignee)}."
+        summary = f"{user.name} took {title(signal)} back from {name_of(before.assignee)}."
     else:
         summary = f"{user.name} moved {title(signal)} from {_WORDS[before.status]} to {_WORDS[after.status]}."
-    return Event(
-        type=contracts.STATUS_CHANGED,
-        subject=signal.signal_id,
-        key=signal.entity_id,
-        actor_id=user.id,
-        feed_type=ActivityEventType.STATUS_CHANGE,
-        summary=summary,
-        data=contracts.StatusChanged(
+    return about(
+        contracts.STATUS_CHANGED,
+        signal,
+        ActivityEventType.STATUS_CHANGE,
+        summary,
+        contracts.StatusChanged(
             assignment=after,
             label=label(signal),
             from_status=before.status,
@@ -116,18 +115,18 @@ def moved(signal: KnownSignal, before: AssignmentState, after: AssignmentState, 
             notes=notes,
             changed=changed_fields(before, after),
         ),
+        user.id,
     )
 
 
 def reopened(signal: KnownSignal, closed_signal_id: UUID, closed_at: datetime) -> Event:
     """The entity was detected again after its last signal had been closed."""
-    return Event(
-        type=contracts.SIGNAL_REOPENED,
-        subject=signal.signal_id,
-        key=signal.entity_id,
-        feed_type=ActivityEventType.NEW_SIGNAL,
-        summary=f"{title(signal)} is back: its last signal was closed on {closed_at:%Y-%m-%d}.",
-        data=contracts.SignalReopened(
+    return about(
+        contracts.SIGNAL_REOPENED,
+        signal,
+        ActivityEventType.NEW_SIGNAL,
+        f"{title(signal)} is back: its last signal was closed on {closed_at:%Y-%m-%d}.",
+        contracts.SignalReopened(
             signal_id=signal.signal_id,
             entity_id=signal.entity_id,
             label=label(signal),
@@ -139,14 +138,12 @@ def reopened(signal: KnownSignal, closed_signal_id: UUID, closed_at: datetime) -
 
 def commented(signal: KnownSignal, comment: Comment) -> Event:
     """A user commented on the signal."""
-    return Event(
-        type=contracts.COMMENT_ADDED,
-        subject=signal.signal_id,
-        key=signal.entity_id,
-        actor_id=comment.author_id,
-        feed_type=ActivityEventType.COMMENT,
-        summary=f"{comment.author_name} commented on {title(signal)}.",
-        data=contracts.CommentAdded(
+    return about(
+        contracts.COMMENT_ADDED,
+        signal,
+        ActivityEventType.COMMENT,
+        f"{comment.author_name} commented on {title(signal)}.",
+        contracts.CommentAdded(
             signal_id=signal.signal_id,
             entity_id=signal.entity_id,
             label=label(signal),
@@ -154,6 +151,27 @@ def commented(signal: KnownSignal, comment: Comment) -> Event:
             text=comment.text,
             author=Person(comment.author_id, comment.author_name),
         ),
+        comment.author_id,
+    )
+
+
+def about(
+    kind: EventType,
+    signal: KnownSignal,
+    shown: ActivityEventType,
+    summary: str,
+    data: Struct,
+    actor_id: UUID | None = None,
+) -> Event:
+    """What happened to a signal; told in one order for all signals of its entity."""
+    return Event(
+        type=kind,
+        subject=signal.signal_id,
+        key=signal.entity_id,
+        actor_id=actor_id,
+        feed_type=shown,
+        summary=summary,
+        data=data,
     )
 
 
@@ -172,5 +190,6 @@ def changed_fields(before: AssignmentState, after: AssignmentState) -> list[str]
     return [name for name in AssignmentState.__struct_fields__ if getattr(before, name) != getattr(after, name)]
 
 
-def _name(who: Person | None) -> str:
+def name_of(who: Person | None) -> str:
+    """What a sentence calls somebody."""
     return who.name if who else "nobody"

@@ -5,7 +5,7 @@ from typing import Final
 
 from services.workflow.models import Intervention, KnownSignal
 from services.workflow.schemas_interventions import OutcomeView
-from services.workflow.service_events import label, title
+from services.workflow.service_events import about, label, title
 from shared.events import workflow as contracts
 from shared.events.vocabulary import ActivityEventType
 from shared.events.workflow import InterventionKind, InterventionOutcome, InterventionState, Person
@@ -28,14 +28,13 @@ _VERDICTS: Final[Mapping[InterventionOutcome, str]] = {
 def activated(signal: KnownSignal, intervention: Intervention) -> Event:
     """A user began an intervention."""
     what = _KINDS[intervention.kind]
-    return Event(
-        type=contracts.INTERVENTION_ACTIVATED,
-        subject=signal.signal_id,
-        key=signal.entity_id,
-        actor_id=intervention.created_by,
-        feed_type=ActivityEventType.INTERVENTION_ACTIVATED,
-        summary=f"{intervention.created_by_name} activated {what} for {title(signal)}: “{intervention.title}”.",
-        data=_state(signal, intervention, None),
+    return about(
+        contracts.INTERVENTION_ACTIVATED,
+        signal,
+        ActivityEventType.INTERVENTION_ACTIVATED,
+        f"{intervention.created_by_name} activated {what} for {title(signal)}: “{intervention.title}”.",
+        _state(signal, intervention, None),
+        intervention.created_by,
     )
 
 
@@ -47,14 +46,13 @@ def measured(signal: KnownSignal, intervention: Intervention, outcome: OutcomeVi
         summary = f"What came of “{intervention.title}” for {title(signal)} cannot be said: {outcome.reason}"
     else:
         summary = f"{title(signal)} {verdict} after “{intervention.title}” of {since}: {outcome.reason}"
-    return Event(
-        type=contracts.INTERVENTION_MEASURED,
-        subject=signal.signal_id,
-        key=signal.entity_id,
-        actor_id=intervention.measured_by,
-        feed_type=ActivityEventType.INTERVENTION_OUTCOME,
-        summary=summary,
-        data=_state(signal, intervention, outcome),
+    return about(
+        contracts.INTERVENTION_MEASURED,
+        signal,
+        ActivityEventType.INTERVENTION_OUTCOME,
+        summary,
+        _state(signal, intervention, outcome),
+        intervention.measured_by,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from services.workflow.models import KnownSignal, OwnershipRule
-from services.workflow.service_events import UNKNOWN_NAME, changed_fields, label, title
+from services.workflow.service_events import UNKNOWN_NAME, about, changed_fields, label, title
 from shared.auth import User
 from shared.events import workflow as contracts
 from shared.events.vocabulary import ActivityEventType, SignalDomain, SignalType
@@ -17,13 +17,12 @@ def assigned_by_rule(
 ) -> Event:
     """A rule assigned a new signal; nobody did."""
     assignee = after.assignee.name if after.assignee else UNKNOWN_NAME
-    return Event(
-        type=contracts.SIGNAL_ASSIGNED,
-        subject=signal.signal_id,
-        key=signal.entity_id,
-        feed_type=ActivityEventType.ASSIGNMENT,
-        summary=f"The rule ‘{rule.name}’ assigned {title(signal)} to {assignee}.",
-        data=contracts.AssignmentChanged(
+    return about(
+        contracts.SIGNAL_ASSIGNED,
+        signal,
+        ActivityEventType.ASSIGNMENT,
+        f"The rule ‘{rule.name}’ assigned {title(signal)} to {assignee}.",
+        contracts.AssignmentChanged(
             assignment=after,
             label=label(signal),
             reason=AssignmentReason.RULE,
