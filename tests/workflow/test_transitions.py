@@ -1,6 +1,7 @@
 """Every transition, allowed or not, on every path, for every role and relation to the assignment."""
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -151,6 +152,25 @@ async def check(world: World, case: Case, answer: httpx.Response, expected: tupl
 async def test_every_move_for_every_role_and_relation(world: World, status: str, to: str) -> None:
     for case in await cases(world, status):
         await check(world, case, await world.move(case.signal, case.caller, to), expected_move(case, to), to)
+
+
+async def test_the_same_moves_in_bulk(world: World) -> None:
+    moves = [(case, to) for status, to in product(STATUSES, STATUSES) for case in await cases(world, status)]
+    for caller in CALLERS:
+        own = [(case, to) for case, to in moves if case.caller is caller]
+        items = [
+            {
+                "signal_id": case.signal,
+                "move": {"status": to} | ({"resolution_notes": "Done."} if to == "resolved" else {}),
+            }
+            for case, to in own
+        ]
+        answer = await world.call(caller, "POST", "/assignments/bulk", {"items": items})
+        if caller is VIEWER:
+            assert problem(answer) == (403, "forbidden")
+            continue
+        seen = [(line["status"], (line["problem"] or {}).get("code")) for line in answer.json()["results"]]
+        assert seen == [expected_move(case, to) for case, to in own], caller
 
 
 @pytest.mark.parametrize("status", STATUSES)
