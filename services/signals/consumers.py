@@ -44,8 +44,7 @@ State = TypeVar("State", WorkflowState, UserName)
 
 def engine_signals(settings: SignalsSettings) -> Subscription:
     """Stores and classifies what the engine publishes."""
-
-    rules = settings.classification
+    rules, turn = settings.classification, asyncio.Lock()
 
     async def handle(session: AsyncSession, messages: Sequence[Message]) -> Sequence[Rejection]:
         identified: list[tuple[Identity, Message]] = []
@@ -67,7 +66,7 @@ def engine_signals(settings: SignalsSettings) -> Subscription:
                 rejections.append(Rejection(message, error))
                 return None
 
-        await ingest(session, [identity for identity, _ in identified], read_message, rules)
+        await ingest(session, [identity for identity, _ in identified], read_message, rules, turn)
         return rejections
 
     return Subscription(ENGINE_SIGNALS, "signals.ingest", handle, members=3)

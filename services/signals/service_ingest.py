@@ -33,10 +33,8 @@ from shared.events.vocabulary import ActivityEventType, MagnitudeTier, SignalTyp
 from shared.outbox import Event
 
 _NOTICEABLE_SEVERITY: Final = 5
-# Reading and folding a batch takes tens of milliseconds, in which requests would wait; so many messages take one. A
-# request needs several turns of the event loop, so only one batch at a time has a slice of each.
+# Reading and folding a batch takes tens of milliseconds, in which requests would wait; so many messages take one.
 _MESSAGES_BETWEEN_PAUSES: Final = 10
-_turn: Final = asyncio.Lock()
 # The tiers that decide where the severity hardly moved, worst first.
 _DECIDING_TIERS: Final = (
     MagnitudeTier.CRITICAL,
@@ -51,12 +49,17 @@ ReadMessage = Callable[[int], Detection | None]
 
 
 async def ingest(
-    session: AsyncSession, identities: Sequence[Identity], read_message: ReadMessage, settings: ClassificationSettings
+    session: AsyncSession,
+    identities: Sequence[Identity],
+    read_message: ReadMessage,
+    settings: ClassificationSettings,
+    turn: asyncio.Lock,
 ) -> None:
     """Store the effects of a batch's messages, in their order, and publish what happened.
 
     Only what the database does not know yet is read, and each message is finished before the next one: so its objects
-    are made, used and freed within the processor's cache, which takes a third off the time.
+    are made, used and freed within the processor's cache, which takes a third off the time. A request needs several
+    turns of the event loop, so only one batch at a time has a slice of each: the one whose ``turn`` it is.
 
     Raises:
         RaceLostError: where another process changed the same entities meanwhile; to be tried again from the start.
@@ -83,7 +86,7 @@ async def ingest(
     ]
     earlier = await repository_ingest.earlier_detections(session, late) if late else {}
     folding = Folding(past, earlier, metrics, settings, datetime.now(UTC))
-    async with _turn:
+    async with turn:
         for number, place in enumerate(relevant):
             if number % _MESSAGES_BETWEEN_PAUSES == 0:
                 await asyncio.sleep(0)
