@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from shared.errors import UnauthenticatedError
 from shared.events.vocabulary import UserRole
 from tests.auth.conftest import bearer, login
 from tests.support.eventually import eventually
+from tests.support.locks import waiting_for_locks
 from tests.support.service import ServiceUnderTest
 
 
@@ -174,22 +176,11 @@ async def test_concurrent_refreshes_end_in_one_valid_session(own_database: AuthS
             async with maker() as session, session.begin():
                 return await service.refresh(session, tools, token, None)
 
-        async def waiting() -> int:
-            async with maker() as session:
-                found = await session.execute(
-                    text(
-                        "SELECT count(*) FROM pg_stat_activity "
-                        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                    )
-                )
-                number: int = found.scalar_one()
-                return number
-
         # Held up where the first of them turns the token in, so that all have begun before any is done.
         async with maker() as holder, holder.begin():
             await holder.execute(text("SELECT * FROM refresh_tokens FOR UPDATE"))
             refreshes = [asyncio.create_task(refresh_once(begun.refresh_token)) for _ in range(6)]
-            await eventually(waiting, lambda number: number == 6)
+            await eventually(partial(waiting_for_locks, maker), lambda number: number == 6)
         answers = await asyncio.gather(*refreshes)
         following = {answer.refresh_token for answer in answers if isinstance(answer, service.Granted)}
         assert len(following) == 1

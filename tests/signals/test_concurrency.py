@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from shared.events import envelope
 from shared.events.topics import ENGINE_SIGNALS
 from shared.inbox import Message
 from shared.kafka import BatchProcessor
+from tests.support.eventually import eventually
 from tests.support.factories import engine_signal, message
+from tests.support.locks import waiting_for_locks
 
 
 def batches(partition: int, values: list[dict[str, Any]], size: int) -> list[list[Message]]:
@@ -81,13 +84,7 @@ async def test_a_lost_race_is_tried_again(committing: SessionMaker, settings: Si
     async with committing() as session, session.begin():
         await session.execute(text("UPDATE signals SET event_sequence = event_sequence + 1, encounters = 7"))
         task = asyncio.create_task(run(committing, settings, [second]))
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        async with asyncio.timeout(10), committing() as other:
-            while not (await other.execute(text(waiting))).scalar():
-                await other.rollback()
-                await asyncio.sleep(0.01)
+        await eventually(partial(waiting_for_locks, committing), every=0.01)
     await task
 
     assert await rows(committing, "SELECT encounters, event_sequence FROM signals") == [(2, 3)]
@@ -103,13 +100,7 @@ async def test_two_first_detections_at_once(
     async with committing() as session, session.begin():
         await engine_signals(settings).handle(session, mine)
         task = asyncio.create_task(run(committing, settings, [theirs]))
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        async with asyncio.timeout(10), committing() as other:
-            while not (await other.execute(text(waiting))).scalar():
-                await other.rollback()
-                await asyncio.sleep(0.01)
+        await eventually(partial(waiting_for_locks, committing), every=0.01)
     await task
 
     expected = 1 if detected_at == "2026-07-01T00:00:00Z" else 2
