@@ -13,6 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from shared.db import SessionMaker
+from shared.events.decoding import CODES
+from shared.events.topics import ALL
 from shared.supervision import look_again
 from shared.telemetry import (
     CONSUMED,
@@ -20,6 +22,8 @@ from shared.telemetry import (
     CONSUMER_RETRIES,
     CONSUMER_REWOUND,
     REDELIVERED,
+    REJECTED,
+    RELAYED,
     WORKER_RESTARTS,
 )
 
@@ -87,6 +91,11 @@ def begin_counting(app: FastAPI) -> None:
             by_group.labels(group)
         for by_topic in (CONSUMED, REDELIVERED, CONSUMER_REWOUND):
             by_topic.labels(group, topic)
+        for code in CODES:
+            REJECTED.labels(group, topic, code)
+    for published in ALL:
+        if published.producer == app.state.name:
+            RELAYED.labels(published.name)
     for work in app.state.background:
         WORKER_RESTARTS.labels(work.name)
 

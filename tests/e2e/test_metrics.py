@@ -8,6 +8,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local.stack import LocalStack
+from shared.events.decoding import CODES
+from shared.events.topics import ALL
 from tests.e2e.api import api, id_of, send
 from tests.e2e.stories import new_signal
 from tests.support.eventually import eventually
@@ -118,6 +120,31 @@ async def test_state_is_told_by_every_service(stack: LocalStack) -> None:
             }
 
         await eventually(state, lambda seen: all(seen.values()), seconds=45)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_what_may_be_counted_is_there_before_it_happens(stack: LocalStack, service: str) -> None:
+    async def begun() -> dict[str, set[str]]:
+        families = scrape(stack, service)
+        return {
+            "rejections": {
+                f"{sample.labels['group']} {sample.labels['code']}"
+                for sample in families["compass_messages_rejected_total"].samples
+            },
+            "topics": {sample.labels["topic"] for sample in families["compass_outbox_relayed_total"].samples},
+            "failures": {sample.name for sample in families["compass_http_failures_total"].samples},
+        }
+
+    expected = {
+        "rejections": {f"{group} {code}" for group in GROUPS[service] for code in CODES},
+        "topics": {topic.name for topic in ALL if topic.producer == service},
+        "failures": {"compass_http_failures_total"},
+    }
+
+    def all_there(seen: dict[str, set[str]]) -> bool:
+        return all(seen[what] >= names for what, names in expected.items())
+
+    await eventually(begun, all_there, seconds=45)
 
 
 async def test_streams_of_the_feed_are_counted_while_they_are_open(stack: LocalStack) -> None:
