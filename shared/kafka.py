@@ -24,8 +24,9 @@ from shared.db import SessionMaker, is_transient
 from shared.dead_letters import Rejection
 from shared.events.decoding import RejectedMessageError
 from shared.events.topics import Topic
+from shared.gathering import Gathering
 from shared.inbox import Message
-from shared.positions import Reader
+from shared.positions import FEW, Pace, Reader
 from shared.settings import ServiceSettings
 from shared.supervision import end_all
 from shared.telemetry import (
@@ -61,8 +62,8 @@ class Subscription:
 
     ``group`` is the Kafka consumer group and the inbox's name for this use of the topic, `<service>.<purpose>`.
     ``members`` of it run in one process: while one decodes, the other's statements run. ``gather_seconds`` is the least
-    time between two batches where messages come one by one: for effects that nobody waits for, a transaction for a few
-    of them costs the machine much less than one for each.
+    time between two batches, of all members, where messages come one by one: a transaction for a few of them costs the
+    machine much less than one for each.
     """
 
     topic: Topic
@@ -73,22 +74,31 @@ class Subscription:
 
 
 class BatchProcessor:
-    """Processes batches of one subscription until their effects are stored, however long that takes."""
+    """Processes batches of one member of a subscription until their effects are stored, however long that takes."""
 
     def __init__(self, service: str, subscription: Subscription, session_maker: SessionMaker) -> None:
         self._service = service
         self._subscription = subscription
         self.session_maker = session_maker
+        self.pace = Pace(subscription.gather_seconds)
+        self.gathering = Gathering(self._process)
         self.busy = False
         """Whether a batch is being processed: then a lack of progress is not the consumer's fault."""
         self.unfinished = False
         """Whether the effects of the last batch are not all stored."""
 
+    def another(self) -> "BatchProcessor":
+        """Another member's, which stores few messages together with this one's."""
+        processor = BatchProcessor(self._service, self._subscription, self.session_maker)
+        processor.pace, processor.gathering = self.pace, self.gathering
+        return processor
+
     async def __call__(self, messages: list[Message]) -> None:
         """Store the effects of a batch; returns only then, or when the task is cancelled."""
         self.busy = self.unfinished = True
+        is_gathered = self._subscription.members > 1 and len(messages) <= FEW
         try:
-            await self._process(messages)
+            await (self.gathering if is_gathered else self._process)(messages)
             self.unfinished = False
         finally:
             self.busy = False
@@ -184,9 +194,7 @@ def create_broker(settings: ServiceSettings, subscription: Subscription, process
         decoder=_decode,
         no_reply=True,
     )
-    subscriber.get_msg = Reader(  # type: ignore[method-assign]
-        subscription.group, subscriber.max_records, process, subscription.gather_seconds
-    )
+    subscriber.get_msg = Reader(subscription.group, subscriber.max_records, process)  # type: ignore[method-assign]
     subscriber(process)
     return broker
 
@@ -211,12 +219,10 @@ class Consumer:
     tells. The lag is measured on the way.
     """
 
-    def __init__(
-        self, service: str, settings: ServiceSettings, subscription: Subscription, maker: SessionMaker
-    ) -> None:
+    def __init__(self, settings: ServiceSettings, subscription: Subscription, process: BatchProcessor) -> None:
         self.subscription = subscription
         self._settings = settings
-        self._process = BatchProcessor(service, subscription, maker)
+        self._process = process
         self._positions: dict[TopicPartition, int] = {}
         self._measured: set[TopicPartition] = set()
         self._progress_at = monotonic()
@@ -328,10 +334,11 @@ class Consumers:
     def __init__(
         self, service: str, settings: ServiceSettings, subscriptions: Sequence[Subscription], maker: SessionMaker
     ) -> None:
+        self._first = [BatchProcessor(service, subscription, maker) for subscription in subscriptions]
         self.consumers = [
-            Consumer(service, settings, subscription, maker)
-            for subscription in subscriptions
-            for _ in range(subscription.members)
+            Consumer(settings, subscription, first.another() if number else first)
+            for subscription, first in zip(subscriptions, self._first, strict=True)
+            for number in range(subscription.members)
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -342,6 +349,7 @@ class Consumers:
     async def stop(self) -> None:
         """Finish the batches in hand, commit their offsets and leave the groups."""
         await end_all(self._tasks, patience_seconds=_STOP_SECONDS + 1)
+        await end_all([task for first in self._first if (task := first.gathering.task) is not None])
 
     @property
     def unhealthy(self) -> list[str]:

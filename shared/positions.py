@@ -12,14 +12,15 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
+from math import inf
 from time import monotonic
 from typing import Final, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
-from sqlalchemy import text
 
+from shared import inbox
 from shared.db import SessionMaker
 from shared.inbox import Message
 from shared.telemetry import CONSUMER_REWOUND
@@ -29,9 +30,8 @@ logger = structlog.get_logger(__name__)
 _IDLE_POLL_MS: Final = 1000
 _PAUSE_SECONDS: Final = 1.0
 _ACKNOWLEDGE_SECONDS: Final = 0.5
-# More than so many at once come faster than one by one: they are not waited with.
-_FEW: Final = 50
-_STORED = text("SELECT topic, partition, next_offset FROM inbox WHERE consumer_group = :consumer_group")
+FEW: Final = 50
+"""More messages than so many at once come faster than one by one: nothing is gained by waiting for others."""
 
 
 class Processor(Protocol):
@@ -39,6 +39,23 @@ class Processor(Protocol):
 
     session_maker: SessionMaker
     unfinished: bool
+    pace: "Pace"
+
+
+class Pace:
+    """The least time between two batches where messages come one by one, for all members of a group in a process."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._began_at = -inf
+
+    def left(self) -> float:
+        """Seconds until the next batch may begin; negative when it may."""
+        return self._began_at + self._seconds - monotonic()
+
+    def begin(self) -> None:
+        """A batch begins."""
+        self._began_at = monotonic()
 
 
 class Reader:
@@ -49,14 +66,13 @@ class Reader:
     asked for a batch when the one before has been processed.
     """
 
-    def __init__(self, group: str, most: int | None, process: Processor, gather_seconds: float) -> None:
+    def __init__(self, group: str, most: int | None, process: Processor) -> None:
         self._group = group
         self._most = most
         self._process = process
-        self._gather_seconds = gather_seconds
         self._looked_at: frozenset[TopicPartition] = frozenset()
         self._handed_on: dict[TopicPartition, Sequence[Message]] = {}
-        self._handed_on_at = self._acknowledged_at = monotonic()
+        self._acknowledged_at = monotonic()
         self._to_acknowledge: dict[TopicPartition, int] = {}
 
     async def __call__(self, consumer: AIOKafkaConsumer) -> tuple[Message, ...]:
@@ -66,7 +82,8 @@ class Reader:
         assigned = frozenset(consumer.assignment())
         if assigned != self._looked_at:
             batches = await self._look_at(consumer, assigned, batches)
-        self._handed_on, self._handed_on_at = batches, monotonic()
+        self._handed_on = batches
+        self._process.pace.begin()
         return tuple(chain.from_iterable(batches.values()))
 
     async def _settle(self, consumer: AIOKafkaConsumer) -> None:
@@ -100,8 +117,8 @@ class Reader:
         batches: dict[TopicPartition, Sequence[Message]] = await consumer.getmany(
             timeout_ms=_IDLE_POLL_MS, max_records=self._most
         )
-        early = self._handed_on_at + self._gather_seconds - monotonic()
-        if batches and early > 0 and sum(map(len, batches.values())) < _FEW:
+        early = self._process.pace.left()
+        if batches and early > 0 and sum(map(len, batches.values())) <= FEW:
             await asyncio.sleep(early)
             for place, more in (await consumer.getmany(timeout_ms=0, max_records=self._most)).items():
                 batches[place] = [*batches.get(place, ()), *more]
@@ -160,8 +177,7 @@ class Reader:
         while True:
             try:
                 async with self._process.session_maker() as session:
-                    rows = await session.execute(_STORED, {"consumer_group": self._group})
-                    return {(row.topic, row.partition): row.next_offset for row in rows}
+                    return await inbox.ends(session, self._group)
             except Exception as error:  # noqa: BLE001 - told and tried again
                 logger.warning("the inbox cannot be read, trying again", consumer_group=self._group, error=repr(error))
                 await asyncio.sleep(_PAUSE_SECONDS)

@@ -181,7 +181,8 @@ async def test_a_failure_that_passes_is_waited_for(
 
 @asynccontextmanager
 async def consuming(settings: ServiceSettings, topic: Topic, maker: SessionMaker) -> Any:
-    consumer = Consumer("signals", settings, Subscription(topic, f"signals.{topic.name}", store), maker)
+    subscription = Subscription(topic, f"signals.{topic.name}", store)
+    consumer = Consumer(settings, subscription, BatchProcessor("signals", subscription, maker))
     task = asyncio.create_task(consumer.run())
     try:
         yield consumer

@@ -1,6 +1,5 @@
 """What the metrics say where something is away, or was taken over by somebody else."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +10,9 @@ from prometheus_client import REGISTRY
 
 from shared.db import SessionMaker, create_engine, create_session_maker
 from shared.events.topics import ENGINE_SIGNALS
-from shared.kafka import Consumer, Subscription
+from shared.kafka import Consumers, Subscription
 from shared.observation import OUTBOX_MESSAGES, measure_tables
 from shared.settings import ServiceSettings
-from shared.supervision import end_all
 from tests.support.eventually import eventually
 
 GROUP = "signals.observed"
@@ -81,16 +79,16 @@ async def test_the_lag_of_a_partition_that_is_another_s_now_is_told_no_more(
     monkeypatch.setattr("shared.kafka._WATCH_SECONDS", 0.01)
     monkeypatch.setattr("shared.kafka._answers", _yes)
     here = settings.model_copy(update={"stuck_consumer_seconds": 0.2})
-    consumer = Consumer("signals", here, Subscription(ENGINE_SIGNALS, GROUP, _ignore), session_maker)
+    consumers = Consumers("signals", here, [Subscription(ENGINE_SIGNALS, GROUP, _ignore)], session_maker)
     seen: list[set[int]] = []
 
     async def told() -> list[set[int]]:
         seen.append(partitions_with_a_lag())
         return seen
 
-    task = asyncio.create_task(consumer.run())
+    consumers.start()
     await eventually(told, lambda seen: {0, 1, 2} in seen and seen[-1] == {2}, every=0.01)
-    await end_all([task])
+    await consumers.stop()
 
 
 async def _yes(_: str) -> bool:

@@ -11,7 +11,7 @@ from aiokafka.errors import CommitFailedError
 from shared.db import SessionMaker
 from shared.events.topics import ENGINE_SIGNALS
 from shared.inbox import Message
-from shared.positions import Reader
+from shared.positions import Pace, Reader
 from tests.support.factories import message
 
 FIRST, SECOND = TopicPartition(ENGINE_SIGNALS.name, 0), TopicPartition(ENGINE_SIGNALS.name, 1)
@@ -55,6 +55,7 @@ class Storing:
     def __init__(self, session_maker: SessionMaker) -> None:
         self.session_maker = session_maker
         self.unfinished = False
+        self.pace = Pace(0)
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def always_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_kafka_is_told_of_a_batch_when_the_next_is_asked_for(process: Storing) -> None:
     fetched = Fetched({FIRST: from_place(FIRST, 0, 1)}, {SECOND: from_place(SECOND, 9)})
-    reader = Reader("signals.test", 500, process, 0)
+    reader = Reader("signals.test", 500, process)
     assert [one.offset for one in await reader(fetched)] == [0, 1]
     assert fetched.committed == []
     assert [one.offset for one in await reader(fetched)] == [9]
@@ -80,7 +81,7 @@ async def test_kafka_is_told_of_a_batch_when_the_next_is_asked_for(process: Stor
 
 async def test_what_was_not_stored_is_gone_back_to_and_never_told(process: Storing) -> None:
     fetched = Fetched({FIRST: from_place(FIRST, 0, 1), SECOND: from_place(SECOND, 0)})
-    reader = Reader("signals.test", 500, process, 0)
+    reader = Reader("signals.test", 500, process)
     await reader(fetched)
     process.unfinished = True
     await reader(fetched)
@@ -89,7 +90,7 @@ async def test_what_was_not_stored_is_gone_back_to_and_never_told(process: Stori
 
 async def test_a_refused_commit_and_a_lost_partition_hold_up_nothing(process: Storing) -> None:
     fetched = Fetched({FIRST: from_place(FIRST, 0)}, {FIRST: from_place(FIRST, 1), SECOND: from_place(SECOND, 1)})
-    reader = Reader("signals.test", 500, process, 0)
+    reader = Reader("signals.test", 500, process)
     await reader(fetched)
     fetched.fails = True
     await reader(fetched)
@@ -100,7 +101,7 @@ async def test_a_refused_commit_and_a_lost_partition_hold_up_nothing(process: St
 
 async def test_progress_is_told_now_and_then(process: Storing, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched = Fetched(*({FIRST: from_place(FIRST, number)} for number in range(5)))
-    reader = Reader("signals.test", 500, process, 0)
+    reader = Reader("signals.test", 500, process)
     monkeypatch.setattr("shared.positions._ACKNOWLEDGE_SECONDS", 3600.0)
     for _ in range(5):
         await reader(fetched)
@@ -119,10 +120,17 @@ async def test_few_messages_are_gathered_and_many_are_not_waited_with(
         pauses.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", note)
-    many = from_place(SECOND, *range(60))
-    fetched = Fetched({FIRST: from_place(FIRST, 0)}, {FIRST: from_place(FIRST, 1), SECOND: many[:1]}, {SECOND: many})
-    reader = Reader("signals.test", 500, process, 30)
-    assert [(one.partition, one.offset) for one in await reader(fetched)] == [(0, 0), (0, 1), (1, 0)]
-    assert len(await reader(fetched)) == 60
-    assert len(pauses) == 1
-    assert 29 < pauses[0] <= 30
+    process.pace = Pace(30)
+    many = from_place(SECOND, *range(1, 61))
+    first, second = Reader("signals.test", 500, process), Reader("signals.test", 500, process)
+    mine = Fetched({FIRST: from_place(FIRST, 0)}, {FIRST: from_place(FIRST, 1)}, {FIRST: from_place(FIRST, 2)})
+    other = Fetched({SECOND: from_place(SECOND, 0)}, {}, {SECOND: many})
+    assert len(await first(mine)) == 1
+    assert pauses == []
+    # The other member of the group waits as well, and so does this one for what comes meanwhile.
+    assert len(await second(other)) == 1
+    assert [one.offset for one in await first(mine)] == [1, 2]
+    assert len(pauses) == 2
+    assert all(29 < pause <= 30 for pause in pauses)
+    assert len(await second(other)) == 60
+    assert len(pauses) == 2
