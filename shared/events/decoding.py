@@ -14,8 +14,8 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 CODES: Final = (
-    *("empty_message", "too_large", "invalid_json", "invalid_utf8", "invalid_unicode", "not_an_object", "duplicate_key"),
-    *("nul_character", "number_out_of_range", "number_too_large", "invalid_field", "invalid_key"),
+    *("empty_message", "too_large", "invalid_json", "invalid_utf8", "invalid_unicode", "not_an_object"),
+    *("duplicate_key", "nul_character", "number_out_of_range", "number_too_large", "invalid_field", "invalid_key"),
     *("invalid_classification", "detected_in_future", "periods_out_of_order", "future_version", "processing_failed"),
 )
 """All that messages are rejected for."""
