@@ -69,7 +69,8 @@ def engine_signals(settings: SignalsSettings) -> Subscription:
         await ingest(session, [identity for identity, _ in identified], read_message, rules, turn)
         return rejections
 
-    return Subscription(ENGINE_SIGNALS, "signals.ingest", handle, members=3)
+    # One by one, each signal would be a transaction, here and with everyone who hears of it.
+    return Subscription(ENGINE_SIGNALS, "signals.ingest", handle, members=3, gather_seconds=0.025)
 
 
 async def _store_insights(session: AsyncSession, messages: Sequence[Message]) -> Sequence[Rejection]:
