@@ -14,7 +14,6 @@ from statistics import quantiles
 from time import perf_counter
 from uuid import uuid4
 
-import httpx
 import msgspec
 import psutil
 from aiokafka import AIOKafkaProducer
@@ -23,12 +22,12 @@ from benchmarks.measure import Figures, Report
 from deploy.local.stack import LocalStack
 from shared.events.engine import dimensions_hash, entity_id, signal_id
 from shared.events.topics import ENGINE_SIGNALS
+from tests.e2e.tokens import login
 from tests.support.factories import engine_signal
 from tests.support.stack import free_settings, running, temporary_state_dir
 
 SECONDS = 20
 _P50_MS, _P99_MS, _MEMORY_MB = 50, 200, 250
-_PASSWORD = "quality-compass"  # noqa: S105 - the demo users', on the local stack only
 _SIGNAL = re.compile(rb'"signal_id":"([0-9a-f-]{36})","user":')
 
 
@@ -127,7 +126,7 @@ async def _round(stack: LocalStack, load: Load) -> list[float]:
         )
         for one in signals
     ]
-    token = await _login(stack)
+    token = await asyncio.to_thread(login, stack, "viewer")
     step = max(1, len(ids) // max(1, load.readers_of_one))
     paths = ["/api/feed/stream"] * load.readers_of_all
     paths += [f"/api/feed/stream?signal_id={ids[n * step % len(ids)]}" for n in range(load.readers_of_one)]
@@ -154,15 +153,6 @@ async def _round(stack: LocalStack, load: Load) -> list[float]:
     if len(seen.milliseconds) != expected:
         raise RuntimeError(f"{len(seen.milliseconds)} deliveries, {expected} expected")
     return seen.milliseconds
-
-
-async def _login(stack: LocalStack) -> str:
-    async with httpx.AsyncClient(base_url=stack.gateway_url) as client:
-        body = {"email": "viewer@demo.example", "password": _PASSWORD}
-        answer = await client.post("/api/auth/login", json=body)
-        answer.raise_for_status()
-        token: str = answer.json()["access_token"]
-        return token
 
 
 def _resident_mb(stack: LocalStack) -> float:

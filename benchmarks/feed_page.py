@@ -14,19 +14,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 import asyncpg
 import httpx
 
 from benchmarks.measure import Figures, Report
 from benchmarks.servers import Servers
+from benchmarks.statements import listening
 from deploy.local.ports import free_port
-from services.activity import service_feed
-from services.activity.schemas import FeedQuery
-from shared.db import Reading
+from services.activity.main import create
+from services.activity.settings import ActivitySettings
 from shared.pagination import encode_cursor
-from tests.support.service import SIGNING_KEY, migrate, token, user_id
+from tests.support.service import SIGNING_KEY, migrate, service_settings, token, user_id
 
 SIZES = (200_000, 2_000_000)
 _REQUESTS = 60
@@ -101,15 +100,19 @@ async def paths(admin_url: str) -> dict[str, str]:
 
 async def _measure(servers: Servers, client: httpx.AsyncClient, rounds: int) -> dict[str, Timed]:
     timed = {}
-    for name, query in (await paths(servers.postgres.admin_url)).items():
-        statements = await _statements(servers, query)
+    headers = {"authorization": client.headers["authorization"]}
+    app = create(service_settings(ActivitySettings, servers.postgres.service_url("activity")))
+    async with listening(app, headers, first="/api/feed/unread-count") as statements_of:
+        queries = await paths(servers.postgres.admin_url)
+        statements = {name: await statements_of(f"/api/feed?{query}") for name, query in queries.items()}
+    for name, query in queries.items():
         answers, sql = [], []
         connection = await asyncpg.connect(
             servers.postgres.service_url("activity"), server_settings={"search_path": "activity", "timezone": "UTC"}
         )
         for number in range(_REQUESTS * rounds + 10):
             started = perf_counter()
-            for statement, parameters in statements:
+            for statement, parameters in statements[name]:
                 await connection.fetch(statement, *parameters)
             between = perf_counter()
             answer = await client.get(f"/api/feed?{query}")
@@ -121,33 +124,6 @@ async def _measure(servers: Servers, client: httpx.AsyncClient, rounds: int) -> 
         await connection.close()
         timed[name] = Timed(median(answers), median(sql))
     return timed
-
-
-async def _statements(servers: Servers, query: str) -> list[tuple[str, tuple[Any, ...]]]:
-    """What the endpoint asks the database for this page."""
-    found: list[tuple[str, tuple[Any, ...]]] = []
-    connection = await asyncpg.connect(
-        servers.postgres.service_url("activity"), server_settings={"search_path": "activity"}
-    )
-    # Once before: asyncpg looks up types that it does not know yet.
-    await _page(Reading(connection), query)
-    with connection.query_logger(lambda ran: found.append((ran.query, tuple(ran.args)))):
-        await _page(Reading(connection), query)
-    await connection.close()
-    return found
-
-
-async def _page(session: Reading, query: str) -> None:
-    """The page as the endpoint reads it."""
-    asked = FeedQuery.model_validate(_parsed(query))
-    await (service_feed.folded if asked.grouped else service_feed.page)(session, _USER, asked)
-
-
-def _parsed(query: str) -> dict[str, Any]:
-    given: dict[str, Any] = dict(httpx.QueryParams(query))
-    for name in ("unread", "grouped"):
-        given |= {name: given[name] == "true"} if name in given else {}
-    return given | ({"event_type": [given["event_type"]]} if "event_type" in given else {})
 
 
 @asynccontextmanager

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.load import Connection
-from benchmarks.many_signals import log_in
 from benchmarks.measure import Figures, Report
 from deploy.local.stack import LocalStack
+from tests.e2e.tokens import login
 from tests.support.stack import UNLIMITED, free_settings, running, temporary_state_dir
 
 _SECONDS = 20
@@ -39,7 +39,7 @@ async def run(rounds: int) -> list[Report]:
         for name, value in (UNLIMITED | {"COMPASS_ACCESS_TOKEN_SECONDS": "900"}).items():
             environment.setenv(name, value)
         with running(LocalStack(free_settings(state_dir))) as stack:
-            headers = {"authorization": f"Bearer {log_in(stack)}"}
+            headers = {"authorization": f"Bearer {login(stack, 'nursing')}"}
             quiet = await _read(stack, headers)
             attacked, answers = list[float](), Counter[int]()
             for number in range(1, rounds + 1):

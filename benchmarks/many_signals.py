@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
-import httpx
 from aiokafka import AIOKafkaProducer
 
 from deploy.demo.outgoing import from_load
 from deploy.local.stack import LocalStack
 from shared.events.topics import ENGINE_SIGNALS
-from tests.support.stack import free_settings, temporary_state_dir
+from tests.support.stack import UNLIMITED, free_settings, running, temporary_state_dir
 
 PUBLISHED = 100_000
 _ALTERED = ("id", "entity_id", "canonical_node_id", "detected_at", "simplified_severity", "is_current")
@@ -29,35 +28,21 @@ _WORKED_ON = """
 @contextmanager
 def stack_with_probe() -> Iterator[LocalStack]:
     """The whole local stack, without limits of rates, and with the probe in the signals service."""
-    for name in ("", "_AND_ADDRESS", "_AND_TOKEN"):
-        os.environ[f"COMPASS_GATEWAY_REQUESTS_PER_SECOND{name}"] = "1000000"
+    os.environ.update(UNLIMITED)
 
     def command_of(service: str) -> list[str]:
         module = "benchmarks.signals_with_probe" if service == "signals" else f"services.{service}.main"
         return [sys.executable, "-m", module]
 
-    with temporary_state_dir() as state_dir:
-        stack = LocalStack(
-            free_settings(state_dir), command_of=command_of, say=lambda line: print(f"  {line}", flush=True)
-        )
-        stack.start()
-        try:
-            yield stack
-        finally:
-            stack.stop()
+    with (
+        temporary_state_dir() as state_dir,
+        running(LocalStack(free_settings(state_dir), command_of=command_of, say=_say)) as stack,
+    ):
+        yield stack
 
 
 def _say(line: str) -> None:
     print(f"  {line}", flush=True)
-
-
-def log_in(stack: LocalStack, who: str = "nursing") -> str:
-    """An access token, good for five minutes."""
-    body = {"email": f"{who}@demo.example", "password": "quality-compass"}
-    answer = httpx.post(f"{stack.gateway_url}/api/auth/login", json=body, timeout=30)
-    answer.raise_for_status()
-    token: str = answer.json()["access_token"]
-    return token
 
 
 async def publish(stack: LocalStack, connection: asyncpg.Connection) -> None:

@@ -15,11 +15,12 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 
 from benchmarks.load import Connection
-from benchmarks.many_signals import log_in, stack_with_probe
+from benchmarks.many_signals import stack_with_probe
 from benchmarks.measure import Figures, Report
 from deploy.demo.outgoing import from_load
 from deploy.local.stack import LocalStack
 from shared.events.topics import ENGINE_SIGNALS
+from tests.e2e.tokens import login
 
 SIGNALS = 1_000_000
 _SIGNALS_PER_SECOND = 5_000
@@ -95,7 +96,7 @@ async def _read(stack: LocalStack, until: asyncio.Event) -> list[float]:
     """Milliseconds of every read, from when it was due. An answer other than 200 ends the benchmark."""
     times: list[float] = []
     due: asyncio.Queue[float] = asyncio.Queue()
-    headers = {"authorization": f"Bearer {log_in(stack)}"}
+    headers = {"authorization": f"Bearer {login(stack, 'nursing')}"}
     path = "/api/signals?sort_by=priority"
 
     async def reader() -> None:
@@ -113,7 +114,7 @@ async def _read(stack: LocalStack, until: asyncio.Event) -> list[float]:
         await asyncio.sleep(max(0.0, started + number / _READS_PER_SECOND - perf_counter()))
         due.put_nowait(started + number / _READS_PER_SECOND)
         if perf_counter() - logged_in > _TOKEN_SECONDS:
-            headers = {"authorization": f"Bearer {await asyncio.to_thread(log_in, stack)}"}
+            headers = {"authorization": f"Bearer {await asyncio.to_thread(login, stack, 'nursing')}"}
             logged_in = perf_counter()
         for task in readers:
             if task.done():

@@ -5,8 +5,7 @@ against the endpoint's own SQL through asyncpg; and the answers per second at 16
 against an endpoint of the same service that only finds out who asks.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
@@ -16,19 +15,17 @@ from urllib.parse import quote
 import asyncpg
 import httpx
 import psutil
-from sqlalchemy import event
 
 from benchmarks.load import Connection, ask
-from benchmarks.many_signals import PUBLISHED, log_in, multiply, publish, stack_with_probe
+from benchmarks.many_signals import PUBLISHED, multiply, publish, stack_with_probe
 from benchmarks.measure import Figures, Report
 from benchmarks.signals_with_probe import PROBE
+from benchmarks.statements import listening
 from deploy.local.stack import LocalStack
 from services.signals.main import create
 from services.signals.settings import SignalsSettings
+from tests.e2e.tokens import login
 from tests.support.service import service_settings
-
-Statement = tuple[str, Sequence[Any]]
-"""SQL with its parameters."""
 
 _TIMES = 10
 _RESIDENT_MIB = 250.0
@@ -114,7 +111,7 @@ async def _paths(stack: LocalStack) -> dict[str, str]:
 
 
 def _headers(stack: LocalStack) -> Mapping[str, str]:
-    return {"authorization": f"Bearer {log_in(stack)}"}
+    return {"authorization": f"Bearer {login(stack, 'nursing')}"}
 
 
 async def _times(stack: LocalStack, connection: asyncpg.Connection, paths: dict[str, str]) -> dict[str, Timed]:
@@ -122,9 +119,12 @@ async def _times(stack: LocalStack, connection: asyncpg.Connection, paths: dict[
     headers = _headers(stack)
     service = await Connection.open(stack.service("signals").url)
     found: dict[str, Timed] = {}
-    async with _statements(stack) as statements_of:
+    app = create(
+        service_settings(SignalsSettings, stack.postgres.service_url("signals"), stack.kafka.bootstrap_servers)
+    )
+    async with listening(app, headers, first="/api/metrics") as statements_of:
         for name, path in paths.items():
-            statements = await statements_of(path, headers)
+            statements = await statements_of(path)
             answers: list[float] = []
             queries: list[float] = []
             until = perf_counter() + _SECONDS_EACH
@@ -139,40 +139,6 @@ async def _times(stack: LocalStack, connection: asyncpg.Connection, paths: dict[
             found[name] = Timed(median(answers), median(queries))
     await service.close()
     return found
-
-
-@asynccontextmanager
-async def _statements(
-    stack: LocalStack,
-) -> AsyncIterator[Callable[[str, Mapping[str, str]], Awaitable[list[Statement]]]]:
-    """Tells which queries a request runs: a second instance of the service, in this process, is listened to."""
-    app = create(
-        service_settings(SignalsSettings, stack.postgres.service_url("signals"), stack.kafka.bootstrap_servers)
-    )
-    heard: list[Statement] = []
-
-    def listen(record: Any) -> None:
-        looks = record.query.lstrip().startswith(("SELECT ", "WITH ", "(SELECT")) and " FROM " in record.query
-        # What asyncpg asks once per connection about a type is not the request's.
-        if looks and "typeinfo_tree" not in record.query:
-            heard.append((record.query, record.args))
-
-    engine = app.state.session_maker.kw["bind"]
-    event.listen(
-        engine.sync_engine, "connect", lambda connection, _: connection.driver_connection.add_query_logger(listen)
-    )
-    await app.state.access.refresh()
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service", timeout=600) as client:
-
-        async def statements_of(path: str, headers: Mapping[str, str]) -> list[Statement]:
-            heard.clear()
-            answer = await client.get(path, headers=headers)
-            answer.raise_for_status()
-            return list(heard)
-
-        await statements_of("/api/metrics", _headers(stack))  # connects
-        yield statements_of
-    await engine.dispose()
 
 
 def _memory(stack: LocalStack) -> Report:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from deploy.local.kafka import EmbeddedKafka
 from deploy.local.ports import free_port
 from deploy.local.postgres import EmbeddedPostgres
-from tests.support.stack import temporary_state_dir
+from tests.support.stack import running, temporary_state_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,9 @@ class Servers:
 @contextmanager
 def servers() -> Iterator[Servers]:
     """Start both; stop them at the end."""
-    with temporary_state_dir() as state_dir:
-        pair = Servers(EmbeddedPostgres(state_dir, free_port()), EmbeddedKafka(state_dir, free_port()))
-        pair.postgres.start()
-        try:
-            pair.kafka.start()
-            try:
-                yield pair
-            finally:
-                pair.kafka.stop()
-        finally:
-            pair.postgres.stop()
+    with (
+        temporary_state_dir() as state_dir,
+        running(EmbeddedPostgres(state_dir, free_port())) as postgres,
+        running(EmbeddedKafka(state_dir, free_port())) as kafka,
+    ):
+        yield Servers(postgres, kafka)
