@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import yaml
 
-from deploy.kubernetes.places import NAMESPACE, STAGE_LABEL
+from deploy.kubernetes.places import STAGE_LABEL
 from deploy.kubernetes.rendering import manifests
+from deploy.local.processes import poll_until
 
 Manifest = dict[str, Any]
 
@@ -44,20 +45,29 @@ def in_stages(documents: Sequence[Manifest]) -> tuple[list[Manifest], list[Manif
 
 
 def deploy(overlay: str) -> None:
+    """Bring an overlay up, or to a new release.
+
+    Raises:
+        RolloutError: a stage failed; what comes after it was not touched, so the release before goes on.
+    """
+    roll_out(manifests(overlay))
+
+
+def roll_out(documents: Sequence[Manifest]) -> None:
     """Apply one stage after the other and wait for each. May be run again: then it is the upgrade.
 
     Raises:
         RolloutError: a stage failed; what comes after it was not touched, so the release before goes on.
     """
-    servers, jobs, services = in_stages(manifests(overlay))
+    servers, jobs, services = in_stages(documents)
     _apply(servers)
     _wait(servers)
+    waiting = [job["metadata"] for job in jobs if job["kind"] == "Job"]
     # A finished job cannot be changed, and is to run again.
-    for job in jobs:
-        if job["kind"] == "Job":
-            kubectl("delete", "job", job["metadata"]["name"], "-n", NAMESPACE, "--ignore-not-found", "--wait")
+    for job in waiting:
+        kubectl("delete", "job", job["name"], "-n", job["namespace"], "--ignore-not-found", "--wait")
     _apply(jobs)
-    _wait_for_jobs([job["metadata"]["name"] for job in jobs if job["kind"] == "Job"])
+    _wait_for_jobs(waiting)
     _apply(services)
     _wait(services)
 
@@ -69,34 +79,33 @@ def _apply(documents: Sequence[Manifest]) -> None:
 
 def _wait(documents: Sequence[Manifest]) -> None:
     for document in documents:
-        kind, name = document["kind"], document["metadata"]["name"]
-        api = f"{kind}.{document['apiVersion'].partition('/')[0]}" if "/" in document["apiVersion"] else kind
+        kind, name, group = document["kind"], document["metadata"]["name"], document["apiVersion"].partition("/")[0]
         started = time.monotonic()
         if kind in _ROLLED_OUT:
-            kubectl("rollout", "status", f"{kind}/{name}", "-n", NAMESPACE, f"--timeout={_LONGEST}s")
+            wait = ("rollout", "status", f"{kind}/{name}")
         elif kind in _CONDITIONS:
-            condition = f"--for=condition={_CONDITIONS[kind]}"
-            kubectl("wait", condition, f"{api}/{name}", "-n", NAMESPACE, f"--timeout={_LONGEST}s")
+            wait = ("wait", f"--for=condition={_CONDITIONS[kind]}", f"{kind}.{group}/{name}")
         else:
             continue
+        kubectl(*wait, "-n", document["metadata"]["namespace"], f"--timeout={_LONGEST}s")
         print(f"{kind} {name} is ready after {time.monotonic() - started:.0f} s", flush=True)
 
 
-def _wait_for_jobs(names: Sequence[str]) -> None:
+def _wait_for_jobs(jobs: Sequence[Manifest]) -> None:
     """Until all are complete; one that failed ends the wait at once, with the end of its log."""
-    deadline = time.monotonic() + _LONGEST
-    waiting = set(names)
-    while waiting:
-        for job in json.loads(kubectl("get", "jobs", "-n", NAMESPACE, "-o", "json"))["items"]:
-            name = job["metadata"]["name"]
+    waiting = {job["name"]: job["namespace"] for job in jobs}
+
+    def all_complete() -> bool:
+        for name, namespace in list(waiting.items()):
+            job = json.loads(kubectl("get", "job", name, "-n", namespace, "-o", "json"))
             conditions = {item["type"] for item in job["status"].get("conditions", []) if item["status"] == "True"}
-            if name in waiting and "Failed" in conditions:
-                log = kubectl("logs", "-n", NAMESPACE, f"job/{name}", "--all-containers", "--tail=20")
+            if "Failed" in conditions:
+                log = kubectl("logs", "-n", namespace, f"job/{name}", "--all-containers", "--tail=20")
                 raise RolloutError(f"job {name} failed:\n{log}")
-            if name in waiting and "Complete" in conditions:
+            if "Complete" in conditions:
                 print(f"job {name} is done", flush=True)
-                waiting.discard(name)
-        if waiting and time.monotonic() > deadline:
-            raise RolloutError(f"jobs are not done after {_LONGEST} s: {', '.join(sorted(waiting))}")
-        if waiting:
-            time.sleep(1)
+                del waiting[name]
+        return not waiting
+
+    if not poll_until(all_complete, _LONGEST, interval=1):
+        raise RolloutError(f"jobs are not done after {_LONGEST} s: {', '.join(sorted(waiting))}")

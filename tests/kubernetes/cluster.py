@@ -31,6 +31,18 @@ RESTRICTED: Final = {"allowPrivilegeEscalation": False, "capabilities": {"drop":
 class Cluster:
     """What kubectl's configuration names. The machine is one of its nodes, or COMPASS_KUBERNETES_GATEWAY_URL is set."""
 
+    namespace = NAMESPACE
+    psql = PSQL
+
+    @property
+    def database(self) -> str:
+        """The pod that writes go to."""
+        return "postgres-0"
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """What kubectl says, in the namespace."""
+        return kubectl("-n", self.namespace, *arguments, stdin=stdin)
+
     @property
     def gateway_url(self) -> str:
         """The Service of the gateway."""
@@ -40,13 +52,13 @@ class Cluster:
 
     def get(self, kind: str, name: str) -> Manifest:
         """One object as it is now."""
-        found: Manifest = json.loads(kubectl("get", kind, name, "-n", NAMESPACE, "-o", "json"))
+        found: Manifest = json.loads(self.kubectl("get", kind, name, "-o", "json"))
         return found
 
     def pods(self, name: str) -> dict[str, bool]:
         """The pods of an app, those that are ending too, and whether each is ready."""
         label = f"app.kubernetes.io/name={name}"
-        listed = json.loads(kubectl("get", "pods", "-n", NAMESPACE, "-l", label, "-o", "json"))
+        listed = json.loads(self.kubectl("get", "pods", "-l", label, "-o", "json"))
         return {
             pod["metadata"]["name"]: any(
                 condition["type"] == "Ready" and condition["status"] == "True"
@@ -58,14 +70,14 @@ class Cluster:
     async def restart(self, deployment: str) -> None:
         """Replace every pod, as a new release does, and wait until the old ones are gone."""
         before = self.pods(deployment)
-        kubectl("rollout", "restart", f"deployment/{deployment}", "-n", NAMESPACE)
+        self.kubectl("rollout", "restart", f"deployment/{deployment}")
         await self._replaced(deployment, set(before), len(before))
 
     async def kill(self, deployment: str) -> None:
         """End one pod at once, without its time to finish, and wait for the one in its place."""
         before = self.pods(deployment)
         victim = min(before)
-        kubectl("delete", "pod", victim, "-n", NAMESPACE, "--grace-period=0", "--force")
+        self.kubectl("delete", "pod", victim, "--grace-period=0", "--force")
         await self._replaced(deployment, {victim}, len(before))
 
     async def _replaced(self, deployment: str, old: set[str], count: int) -> None:
@@ -79,8 +91,8 @@ class Cluster:
     def query(self, sql: str, **values: str) -> list[str]:
         """Rows of an answer, columns separated by `|`; `:'name'` is a value. As superuser, in its pod."""
         given = [part for name, value in values.items() for part in ("-v", f"{name}={value}")]
-        return kubectl(
-            "exec", "-i", "postgres-0", "-n", NAMESPACE, "--", "bash", "-c", PSQL, "psql", "-At", *given, stdin=sql
+        return self.kubectl(
+            "exec", "-i", self.database, "--", "bash", "-c", self.psql, "psql", "-At", *given, stdin=sql
         ).split()
 
     def count(self, sql: str, **values: str) -> int:
@@ -91,7 +103,7 @@ class Cluster:
     @asynccontextmanager
     async def engine(self) -> AsyncIterator[AIOKafkaProducer]:
         """A producer that reaches the broker through kubectl."""
-        command = ["kubectl", "port-forward", "-n", NAMESPACE, "pod/kafka-0", BROKER.rpartition(":")[2]]
+        command = ["kubectl", "port-forward", "-n", self.namespace, "pod/kafka-0", BROKER.rpartition(":")[2]]
         forwarding = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
         try:
             await eventually(_forwarded, seconds=30)
@@ -115,7 +127,7 @@ class Cluster:
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"quality-compass/tier": tier}},
+            "metadata": {"name": name, "labels": {"quality-compass/tier": tier}},
             "spec": {
                 "automountServiceAccountToken": False,
                 "terminationGracePeriodSeconds": 0,
@@ -125,13 +137,13 @@ class Cluster:
                 ],
             },
         }
-        kubectl("delete", "pod", name, "-n", NAMESPACE, "--ignore-not-found", "--wait")
-        kubectl("create", "-f", "-", stdin=json.dumps(pod))
+        self.kubectl("delete", "pod", name, "--ignore-not-found", "--wait")
+        self.kubectl("create", "-f", "-", stdin=json.dumps(pod))
         try:
-            kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", NAMESPACE, "--timeout=120s")
+            self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")
             yield name
         finally:
-            kubectl("delete", "pod", name, "-n", NAMESPACE, "--wait=false")
+            self.kubectl("delete", "pod", name, "--wait=false")
 
 
 async def publish(producer: AIOKafkaProducer, signals: Iterable[dict[str, Any]]) -> None:
