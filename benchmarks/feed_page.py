@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 from time import perf_counter
@@ -18,9 +17,9 @@ from time import perf_counter
 import asyncpg
 import httpx
 
-from benchmarks.measure import Figures, Report
+from benchmarks.measure import Report
 from benchmarks.servers import Servers
-from benchmarks.statements import listening
+from benchmarks.statements import Timed, held_against, listening
 from deploy.local.ports import free_port
 from services.activity.main import create
 from services.activity.settings import ActivitySettings
@@ -33,14 +32,6 @@ _SIGNALS = 100_000
 _USER = user_id("viewer")
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """Medians of one page, in milliseconds."""
-
-    answer: float
-    sql: float
-
-
 async def run(servers: Servers, rounds: int) -> list[Report]:
     """Measure on servers of their own."""
     migrate("activity", servers.postgres.owner_url("activity"))
@@ -50,17 +41,7 @@ async def run(servers: Servers, rounds: int) -> list[Report]:
             await fill(servers.postgres.admin_url, size)
             found[size] = await _measure(servers, client, rounds)
     small, large = (found[size] for size in SIZES)
-    return [report for name in large for report in _reports(name, small[name], large[name])]
-
-
-def _reports(name: str, small: Timed, large: Timed) -> list[Report]:
-    ours = Figures(f"feed, {name}, {SIZES[1]:,}", "ms", [large.answer])
-    allowed = Figures("  1.5 x SQL + 2 ms", "ms", [1.5 * large.sql + 2])
-    before = Figures(f"  at {SIZES[0]:,}", "ms", [small.answer])
-    return [
-        Report(f"feed, {name}, by its SQL", ours, allowed, 1.0, less_is_better=True),
-        Report(f"feed, {name}, by its growth", ours, before, 1.2, less_is_better=True),
-    ]
+    return [report for name in large for report in held_against(f"feed, {name}", SIZES, small[name], large[name])]
 
 
 async def fill(admin_url: str, size: int) -> None:

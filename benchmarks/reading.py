@@ -6,7 +6,6 @@ against an endpoint of the same service that only finds out who asks.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -20,7 +19,7 @@ from benchmarks.load import Connection, ask
 from benchmarks.many_signals import PUBLISHED, multiply, publish, stack_with_probe
 from benchmarks.measure import Figures, Report
 from benchmarks.signals_with_probe import PROBE
-from benchmarks.statements import listening
+from benchmarks.statements import Timed, held_against, listening
 from deploy.local.stack import LocalStack
 from services.signals.main import create
 from services.signals.settings import SignalsSettings
@@ -37,14 +36,6 @@ _SECONDS = 3.0
 _RATES = {"list": 0.4, "detail": 0.7, "filter options": 0.7}
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """The middle answer and the middle of its SQL, in milliseconds."""
-
-    answer: float
-    sql: float
-
-
 async def run(rounds: int) -> list[Report]:
     """Measure on a stack of its own; takes several minutes, most of them to fill it."""
     with stack_with_probe() as stack:
@@ -58,7 +49,8 @@ async def run(rounds: int) -> list[Report]:
         small = await _times(stack, connection, paths)
         await multiply(connection, _TIMES)
         large = await _times(stack, connection, paths)
-        reports += [report for name in paths for report in _report(name, small[name], large[name])]
+        sizes = (PUBLISHED, PUBLISHED * _TIMES)
+        reports += [report for name in paths for report in held_against(name, sizes, small[name], large[name])]
         reports += await _rates(stack, paths, rounds)
         await connection.close()
     return reports
@@ -153,27 +145,6 @@ def _memory(stack: LocalStack) -> Report:
         less_is_better=True,
         notes=[", ".join(f"{name} {mib:.0f}" for name, mib in resident.items())],
     )
-
-
-def _report(name: str, small: Timed, large: Timed) -> list[Report]:
-    """Two limits: the answer by its SQL, and today's answer by that of a tenth of the signals. Less is better."""
-    rows = f"{PUBLISHED * _TIMES:,}"
-    return [
-        Report(
-            f"{name} by its SQL",
-            Figures(f"{name}, {rows}", "ms", [large.answer]),
-            Figures("  1.5 x SQL + 2 ms", "ms", [1.5 * large.sql + 2]),
-            to_reach=1.0,
-            less_is_better=True,
-        ),
-        Report(
-            f"{name} by its growth",
-            Figures(f"{name}, {rows}", "ms", [large.answer]),
-            Figures(f"  at {PUBLISHED:,}", "ms", [small.answer]),
-            to_reach=1.2,
-            less_is_better=True,
-        ),
-    ]
 
 
 async def _rates(stack: LocalStack, paths: Mapping[str, str], rounds: int) -> list[Report]:
