@@ -139,7 +139,7 @@ class FeedGroup(Base):
 
 
 class KnownAssignment(Base):
-    """The last that was told of each assignment, by the time of the event and not of its arrival."""
+    """The last that was told of each assignment, not what arrived last: see `repository_assignments`."""
 
     __tablename__ = "known_assignments"
 
@@ -149,6 +149,9 @@ class KnownAssignment(Base):
     )
     position: Mapped[int] = mapped_column(BigInteger, nullable=False, comment="Of that event in the audit log.")
     signal_id: Mapped[UUID] = mapped_column(Uuid, nullable=False)
+    sequence: Mapped[int] = mapped_column(
+        Integer, nullable=False, server_default="0", comment="Of that event, among those of the signal."
+    )
     status: Mapped[str] = mapped_column(Text, nullable=False)
     assignee_id: Mapped[UUID | None] = mapped_column(Uuid)
     assignee_name: Mapped[str | None] = mapped_column(Text)

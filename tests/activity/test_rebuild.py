@@ -87,7 +87,7 @@ async def filled(committing: SessionMaker) -> SessionMaker:
         "DELETE FROM activity_events WHERE position > 35",
         "UPDATE activity_events SET summary = 'forged', payload = '{}', group_id = NULL WHERE position % 2 = 0",
         "UPDATE activity_events SET event_type = 'comment', user_id = gen_random_uuid(), severity = 3",
-        "DELETE FROM feed_groups; UPDATE known_assignments SET status = 'closed', told_at = '2000-01-01'",
+        "DELETE FROM feed_groups; UPDATE known_assignments SET status = 'closed', sequence = 0",
         "UPDATE feed_groups SET event_count = event_count + 1, last_position = 1",
         "INSERT INTO feed_groups SELECT gen_random_uuid(), event_type, user_id, created_at, 1, first_at, last_at, 1, "
         "first_event_id, worst_event_id, 1 FROM feed_groups",
