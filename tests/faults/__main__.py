@@ -34,8 +34,6 @@ def main() -> int:
         say(results.table(results.kept().values()))
         return 0
     wanted = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
-    # Ends as Ctrl-C does, so that nothing keeps running and no disk stays mounted.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     allow_everything()
     # A broker that is dead is no news here.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -68,7 +66,7 @@ def outcomes(wanted: list[int], mutation: Mutation | None, minutes: float | None
                     prepared = make_ready()
                 began = monotonic()
                 say(f"seed {seed}: {'; '.join(map(str, schedule(seed)))}")
-                result = asyncio.run(run(seed, prepared, mutation))
+                result = asyncio.run(one(seed, prepared, mutation))
                 longest = max(longest, monotonic() - began)
                 results.keep(result)
                 say(results.table([result]))
@@ -76,6 +74,14 @@ def outcomes(wanted: list[int], mutation: Mutation | None, minutes: float | None
     finally:
         if prepared is not None:
             remove_state(prepared)
+
+
+async def one(seed: int, prepared: Path, mutation: Mutation | None) -> Result:
+    """One seed; SIGTERM ends it as Ctrl-C does, so that nothing keeps running and no disk stays mounted."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await run(seed, prepared, mutation)
 
 
 def make_ready() -> Path:
@@ -98,3 +104,5 @@ if __name__ == "__main__":
     except StackError as problem:
         say(f"{problem}")
         sys.exit(1)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(130)
