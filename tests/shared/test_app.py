@@ -170,8 +170,9 @@ async def test_an_odd_request_id_is_replaced(client: httpx.AsyncClient, given: s
 
 async def test_failures_are_counted_from_the_first_on(client: httpx.AsyncClient) -> None:
     async def failures() -> float:
-        [line] = [line for line in (await client.get("/metrics")).text.splitlines() if "http_failures_total " in line]
-        return float(line.split()[1])
+        lines = (await client.get("/metrics")).text.splitlines()
+        [value] = [line.split()[1] for line in lines if line.startswith("compass_http_failures_total ")]
+        return float(value)
 
     before = await failures()
     for value, status in (("fine", 201), ("conflict", 409), ("bug", 500), ("away", 503)):
