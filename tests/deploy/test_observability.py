@@ -199,6 +199,10 @@ def test_every_alert_is_tried_where_it_fires_and_where_it_must_not() -> None:
 def test_promtool_agrees() -> None:
     """Prometheus' own tool says so: the rules are valid and do what they are for."""
     promtool = program("promtool")
-    for command in (["check", "rules", "alerts.yaml"], ["test", "rules", *TRIED]):
+    for command in (
+        ["check", "config", "--syntax-only", "prometheus.yaml"],
+        ["check", "rules", "alerts.yaml"],
+        ["test", "rules", *TRIED],
+    ):
         ran = subprocess.run([promtool, *command], cwd=FOLDER, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr
