@@ -3,7 +3,6 @@
 Only the envelope is read. A new event type, of whatever producer, needs no change here.
 """
 
-import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC
@@ -22,6 +21,7 @@ from shared.db import SessionMaker
 from shared.events import envelope
 from shared.events.decoding import RejectedMessageError, decode_object
 from shared.inbox import Message
+from shared.supervision import look_again
 from shared.telemetry import logger
 
 AUDITED: Final = Counter("compass_activity_audited_total", "Events added to the audit log.", ("topic",))
@@ -137,14 +137,16 @@ async def group_older_events(app: FastAPI) -> None:
     Instances of before, which an upgrade leaves running for a while, add such events too.
     """
     session_maker: SessionMaker = app.state.session_maker
-    while True:
+
+    async def look() -> bool:
         async with session_maker() as session, session.begin():
             last = await groups.last_ungrouped(session)
             if last is not None:
                 await audit.lock_head(session)
                 await groups.group_older(session, last - _GROUPED_AT_ONCE, last)
-        if last is None:
-            await asyncio.sleep(_LOOK_SECONDS)
+        return last is not None
+
+    await look_again("older groups", look, _LOOK_SECONDS)
 
 
 def _count(rows: Sequence[AuditRow], fresh: Sequence[AuditRow]) -> None:

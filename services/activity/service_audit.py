@@ -1,6 +1,5 @@
 """Telling operators of what is missing in the audit log."""
 
-import asyncio
 from typing import Final
 
 from fastapi import FastAPI
@@ -9,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.activity import repository_audit_pages as repository
 from shared.db import SessionMaker
-from shared.telemetry import logger
+from shared.supervision import look_again
 
 MISSING: Final = Gauge("compass_activity_missing_sequences", "Sequence numbers that have not come, though later have.")
 MISSING_SUBJECTS: Final = Gauge("compass_activity_subjects_with_gaps", "Subjects of which an event is missing.")
@@ -27,10 +26,10 @@ async def measure_gaps(session: AsyncSession) -> None:
 async def watch_gaps(app: FastAPI) -> None:
     """Keep the metrics of missing sequences true; runs as long as the service."""
     session_maker: SessionMaker = app.state.session_maker
-    while True:
-        try:
-            async with session_maker() as session:
-                await measure_gaps(session)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
-            logger.warning("gaps could not be counted, trying again", error=repr(error))
-        await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look() -> bool:
+        async with session_maker() as session:
+            await measure_gaps(session)
+        return False
+
+    await look_again("gaps", look, _LOOK_SECONDS)

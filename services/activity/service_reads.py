@@ -1,6 +1,5 @@
 """Marking as read, for one user at a time, and what follows for everybody from it."""
 
-import asyncio
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
@@ -13,7 +12,7 @@ from services.activity.repository_filters import FeedFilters
 from services.activity.repository_reads import ReadState
 from shared.db import SessionMaker
 from shared.errors import NotFoundError
-from shared.telemetry import logger
+from shared.supervision import look_again
 
 _SWEEP_STEP: Final = 5000
 _SWEEP_SECONDS: Final = 1.0
@@ -65,13 +64,10 @@ async def mark_all(session: AsyncSession, user_id: UUID, filters: FeedFilters, u
 async def follow_watermarks(app: FastAPI) -> None:
     """Keep `activity_events.read` true for what users have marked by the thousand; runs as long as the service."""
     session_maker: SessionMaker = app.state.session_maker
-    while True:
-        try:
-            async with session_maker() as session, session.begin():
-                more = await reads_repository.sweep(session, _SWEEP_STEP)
-                more = await reads_repository.flag(session, _SWEEP_STEP) or more
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
-            logger.warning("read flags could not follow, trying again", error=repr(error))
-            more = False
-        if not more:
-            await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def look() -> bool:
+        async with session_maker() as session, session.begin():
+            more = await reads_repository.sweep(session, _SWEEP_STEP)
+            return await reads_repository.flag(session, _SWEEP_STEP) or more
+
+    await look_again("read flags", look, _SWEEP_SECONDS)
