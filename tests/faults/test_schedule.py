@@ -1,5 +1,9 @@
 """Schedules and loads: the same seed gives the same, and together the seeds bring everything."""
 
+import subprocess
+import sys
+
+from deploy.local.processes import PROJECT_ROOT
 from services.activity import consumers as activity
 from services.signals import consumers as signals
 from services.signals.settings import SignalsSettings
@@ -45,6 +49,11 @@ def test_the_engine_of_a_seed_always_says_the_same() -> None:
 
 def test_every_mutation_breaks_something() -> None:
     assert set(Mutation) == set(PATCHES) | set(SQL)
+
+
+def test_every_patch_still_finds_what_it_breaks() -> None:
+    code = "from tests.faults.mutations import Mutation, apply\nfor one in Mutation: apply(one)"
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True)
 
 
 def test_rest_waits_for_every_group() -> None:
