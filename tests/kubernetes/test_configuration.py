@@ -11,6 +11,7 @@ from deploy.kubernetes import secrets
 from deploy.kubernetes.places import TOPICS_FILE
 from deploy.kubernetes.rollout import in_stages
 from deploy.kubernetes.topics import REPLICATION_FACTOR, render
+from deploy.local.postgres import INITDB_LOCALE
 from deploy.topics import TopicSettings, configuration
 from services.activity.settings import ActivitySettings
 from services.auth.settings import AuthSettings
@@ -19,6 +20,7 @@ from services.workflow.settings import WorkflowSettings
 from shared.events.topics import ALL
 from shared.migrations import VARIABLE
 from shared.settings import PREFIX
+from tests.kubernetes.conftest import rendered
 from tests.kubernetes.manifests import SERVICES, Overlay, environment
 
 SETTINGS: dict[str, type[BaseSettings]] = {
@@ -145,6 +147,12 @@ def test_the_database_is_prepared_before_the_migrations(overlay: Overlay) -> Non
     sql = overlay.one("ConfigMap", spec["volumes"][0]["configMap"]["name"])["data"]
     assert "CREATE EXTENSION IF NOT EXISTS pg_trgm" in sql["database.sql"]
     assert set(sql) == {"init.sh", "database.sql", "service.sql"}
+
+
+def test_dev_orders_text_as_everything_else_does() -> None:
+    (container,) = rendered("dev").one("StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"]
+    (given,) = (entry["value"] for entry in container["env"] if entry["name"] == "POSTGRES_INITDB_ARGS")
+    assert given.split() == [*INITDB_LOCALE]
 
 
 def test_topics_are_those_of_the_list(production: Overlay) -> None:

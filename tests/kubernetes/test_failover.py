@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any, Final
@@ -21,6 +22,10 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]
 
 BESIDE: Final = f"{NAMESPACE}-failover"
 """Beside what is in the other namespace already, whose Kafka tells of another database."""
+
+
+BUILTIN_LOCALES_SINCE: Final = 17
+"""PostgreSQL's version; with an older image text is ordered by the C library's locale C."""
 
 
 class Replicated(Cluster):
@@ -62,14 +67,15 @@ def documents() -> list[Manifest]:
 
 
 def _shrink(spec: dict[str, Any]) -> None:
-    """One node with one disk, the image of dev, and nowhere to put backups: all else is as in production."""
-    spec |= {"imageName": "postgres:18", "postgresUID": 999, "postgresGID": 999}
+    """One node with one disk, and nowhere to put backups: all else is as in production, the image too unless given."""
+    spec["imageName"] = os.environ.get("COMPASS_KUBERNETES_POSTGRES_IMAGE", spec["imageName"])
     spec["storage"] = spec["walStorage"] = {"size": "2Gi"}
     spec["resources"] = {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
     spec["postgresql"]["parameters"] |= {"shared_buffers": "128MB", "effective_cache_size": "512MB"}
-    # Not every build has lz4.
-    spec["postgresql"]["parameters"]["wal_compression"] = "on"
     spec["affinity"]["podAntiAffinityType"] = "preferred"
+    if int(spec["imageName"].rpartition(":")[2].partition(".")[0]) < BUILTIN_LOCALES_SINCE:
+        for option in ("localeProvider", "builtinLocale"):
+            del spec["bootstrap"]["initdb"][option]
     del spec["backup"]
 
 
