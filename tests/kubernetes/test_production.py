@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import yaml
 
 from deploy.container import PORTS
+from deploy.local.postgres import INITDB_LOCALE
 from deploy.local.processes import PROJECT_ROOT
 from services.activity import consumers as activity
 from services.signals import consumers as signals
@@ -64,7 +65,11 @@ def test_postgres_has_three_instances_and_backups(production: Overlay) -> None:
     assert cluster["instances"] == 3
     assert cluster["minSyncReplicas"] == 1, "what was answered for is on two machines"
     assert cluster["imageName"].endswith("postgresql:18")
-    assert cluster["bootstrap"]["initdb"]["database"] == "compass"
+    initdb = cluster["bootstrap"]["initdb"]
+    assert initdb["database"] == "compass"
+    flags = {"encoding": "encoding", "localeProvider": "locale-provider", "builtinLocale": "builtin-locale"}
+    given = {f"--{flags.get(option, option)}={value}" for option, value in initdb.items()}
+    assert given >= set(INITDB_LOCALE), "the same order of text as everywhere else"
     assert cluster["backup"]["barmanObjectStore"]["destinationPath"].startswith("s3://")
     backup = production.one("ScheduledBackup", "nightly")["spec"]
     assert backup["cluster"] == {"name": "postgres"}
