@@ -189,6 +189,8 @@ def prepare(folder: Path) -> None:
         jobs.make_demo_users(stack.service_environment("auth"), folder / "logs" / "jobs.log")
     finally:
         stack.stop()
+    if not (folder / "postgres" / "data").exists():
+        raise StackError(f"the database server's user cannot reach {folder}: set TMPDIR to a folder that it can")
     shutil.rmtree(folder / "logs")
 
 
