@@ -27,7 +27,7 @@ REQUESTS: Final = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 # Without labels it is there as 0 from the start: an increase is seen also of an operation's first failure.
-FAILURES: Final = Counter("compass_http_failures_total", "Requests answered with a 5xx.")
+FAILURES: Final = Counter("compass_http_failures_total", "Requests answered with a 5xx, probes left out.")
 CONSUMED: Final = Counter("compass_messages_consumed_total", "Messages whose effects are stored.", ("group", "topic"))
 REDELIVERED: Final = Counter(
     "compass_messages_redelivered_total", "Messages that came again and had no second effect.", ("group", "topic")
@@ -201,7 +201,7 @@ class RequestContext:
             if not measured:
                 measured = True
                 REQUESTS.labels(scope["method"], _route(scope), str(status)).observe(time.perf_counter() - started)
-                if status >= 500:
+                if status >= 500 and scope["path"] not in _QUIET_PATHS:
                     FAILURES.inc()
                 if span is not None:
                     span.end(_route(scope), status)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi import APIRouter, Query
+from prometheus_client import REGISTRY
 from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -193,10 +194,12 @@ async def test_the_process_answers_without_a_database(settings: ServiceSettings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as lonely:
         assert (await lonely.get("/healthz")).json() == {"status": "ok"}
+        failures = REGISTRY.get_sample_value("compass_http_failures_total")
         for path in ("/readyz", "/readyz/requests"):
             ready = await lonely.get(path)
             assert ready.status_code == 503
             assert any("database" in line for line in ready.json()["problems"])
+        assert REGISTRY.get_sample_value("compass_http_failures_total") == failures, "nobody asked for anything"
         problem(await lonely.post("/api/effects", params={"value": "x"}), 503, "unavailable")
 
 
