@@ -9,9 +9,6 @@ stored, at its end, and shown in the feed; gaps close by that. Ends with what wa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.activity import repository_audit_pages, service
 from services.activity.consumers import AUDITED_TOPICS
@@ -22,14 +19,7 @@ from shared.db import SessionMaker
 from shared.events.decoding import RejectedMessageError
 from shared.inbox import Message
 from shared.settings import load
-
-_BATCH: Final = 1000
-_POLL_MS: Final = 500
-_SILENCE_SECONDS: Final = 30.0
-
-
-class KafkaSilentError(Exception):
-    """Kafka has messages that it does not hand over."""
+from shared.topic_reading import read_until_now
 
 
 @dataclass(slots=True)
@@ -55,36 +45,11 @@ async def refill(session_maker: SessionMaker, bootstrap_servers: str, topics: Se
         KafkaSilentError: when nothing comes for half a minute though there is more.
     """
     done = Refilled()
-    consumer = AIOKafkaConsumer(
-        *topics,
-        bootstrap_servers=bootstrap_servers,
-        group_id=None,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=4 * 1024 * 1024,
-    )
-    async with consumer:
-        ends = await _ends(consumer)
-        silent = 0.0
-        while ends:
-            batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH)
-            for place, messages in batches.items():
-                await _store(session_maker, [one for one in messages if one.offset < ends.get(place, 0)], done)
-            # A position is behind what a transaction or the retention took away, too.
-            ends = {place: end for place, end in ends.items() if await consumer.position(place) < end}
-            silent = 0.0 if batches else silent + _POLL_MS / 1000
-            if silent > _SILENCE_SECONDS:
-                raise KafkaSilentError(f"nothing comes of {len(ends)} partitions though they have more")
+    async for messages in read_until_now(bootstrap_servers, topics):
+        await _store(session_maker, messages, done)
     async with session_maker() as session:
         _, done.still_missing = await repository_audit_pages.count_missing(session)
     return done
-
-
-async def _ends(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-    """Where each partition ends that has anything."""
-    places = consumer.assignment()
-    ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
-    begins: dict[TopicPartition, int] = await consumer.beginning_offsets(places)
-    return {place: end for place, end in ends.items() if end > begins[place]}
 
 
 async def _store(session_maker: SessionMaker, messages: Sequence[Message], done: Refilled) -> None:
