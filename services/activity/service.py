@@ -92,10 +92,15 @@ async def record(session: AsyncSession, rows: Sequence[AuditRow]) -> int:
 
 
 async def _take(session: AsyncSession, rows: Sequence[AuditRow]) -> list[AuditRow]:
-    """The rows that are new, after storing what gaps they open and close."""
+    """The rows that are new, in their order, after storing what gaps they open and close.
+
+    A snapshot follows the event that it repeats: of the same number, the later one is what is so.
+    """
     fresh = await _new_snapshots(session, [row for row in rows if row.is_snapshot])
-    events = [row for row in rows if not row.is_snapshot]
-    return fresh + (await _new_events(session, events) if events else [])
+    if events := [row for row in rows if not row.is_snapshot]:
+        fresh += await _new_events(session, events)
+    taken = {id(row) for row in fresh}
+    return [row for row in rows if id(row) in taken]
 
 
 async def _new_snapshots(session: AsyncSession, rows: Sequence[AuditRow]) -> list[AuditRow]:

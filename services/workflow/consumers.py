@@ -50,7 +50,7 @@ async def hear_of_signals(session: AsyncSession, messages: Sequence[Message], du
             continue
         if isinstance(heard, Sighting):
             sightings.append(heard)
-        elif heard is not None and (heard[1].metric_id not in metrics or metrics[heard[1].metric_id][0] < heard[0]):
+        elif heard is not None and (heard[1].metric_id not in metrics or metrics[heard[1].metric_id][0] <= heard[0]):
             metrics[heard[1].metric_id] = heard
     if metrics:
         await repository_interventions.store_metrics(session, metrics.values())
@@ -68,7 +68,7 @@ async def hear_of_users(session: AsyncSession, messages: Sequence[Message]) -> l
         except RejectedMessageError as error:
             rejections.append(Rejection(message, error))
             continue
-        if heard is not None and (heard[1].user_id not in latest or latest[heard[1].user_id][0] < heard[0]):
+        if heard is not None and (heard[1].user_id not in latest or latest[heard[1].user_id][0] <= heard[0]):
             latest[heard[1].user_id] = heard
     if latest:
         await repository_copies.store_users(session, latest)

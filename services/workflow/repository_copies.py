@@ -157,6 +157,7 @@ async def store_signals(session: AsyncSession, heard: Sequence[tuple[SignalState
     )
 
 
+# A snapshot has the number of the last event, and is right where they differ: after a restore.
 _STORE_USERS = text(
     """
     INSERT INTO known_users AS known (user_id, name, role, is_active, sequence)
@@ -168,7 +169,7 @@ _STORE_USERS = text(
     ORDER BY user_id
     ON CONFLICT (user_id) DO UPDATE SET
         name = excluded.name, role = excluded.role, is_active = excluded.is_active, sequence = excluded.sequence
-    WHERE known.sequence < excluded.sequence
+    WHERE known.sequence <= excluded.sequence
     """
 )
 

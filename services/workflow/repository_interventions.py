@@ -118,7 +118,7 @@ _STORE_METRICS = text(
     ORDER BY metric_id
     ON CONFLICT (metric_id) DO UPDATE SET
         target_low = excluded.target_low, target_high = excluded.target_high, sequence = excluded.sequence
-    WHERE known.sequence < excluded.sequence
+    WHERE known.sequence <= excluded.sequence
     """
 )
 

@@ -78,7 +78,8 @@ class _Changes:
             was_current=sighting.was_current or (known is not None and known.was_current),
             sequence=max(sighting.sequence, known.sequence if known else 0),
         )
-        if known is None or sighting.sequence > known.sequence:
+        # A snapshot has the number of the last event, and is right where they differ: after a restore.
+        if known is None or sighting.sequence + sighting.is_snapshot > known.sequence:
             self.news[signal.signal_id] = signal
         if present is not None and standing.was_current and signal.detected_at > present.detected_at:
             self._put(present._replace(is_current=False))

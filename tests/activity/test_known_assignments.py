@@ -17,13 +17,20 @@ ASSIGNMENT, FIRST, SECOND = uuid4(), uuid4(), uuid4()
 _TIMES = {"ahead": "2026-07-01T11:00:00Z", "true": "2026-07-01T09:00:00Z", "behind": "2026-07-01T07:00:00Z"}
 
 
-def told(signal: UUID, sequence: int, clock: str, status: str, superseded: UUID | None = None) -> dict[str, Any]:
+def told(
+    signal: UUID,
+    sequence: int,
+    clock: str,
+    status: str,
+    superseded: UUID | None = None,
+    kind: str = "signal.assigned",
+) -> dict[str, Any]:
     """An event that tells of the assignment, by a clock that is right or not."""
     sent = example("compass.signal.assigned.v1")
     state = sent["data"]["assignment"] | {"assignment_id": str(ASSIGNMENT), "signal_id": str(signal), "status": status}
     data = sent["data"] | {"assignment": state, "superseded_signal_id": superseded and str(superseded)}
     place = {"id": str(uuid4()), "subject": str(signal), "sequence": sequence, "time": _TIMES[clock]}
-    return sent | place | {"data": data}
+    return sent | place | {"data": data, "type": f"compass.{kind}.v1"}
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -36,6 +43,11 @@ def told(signal: UUID, sequence: int, clock: str, status: str, superseded: UUID 
         ([told(FIRST, 1, "true", "assigned"), told(FIRST, 2, "behind", "resolved")], (FIRST, "resolved")),
         # One that comes late.
         ([told(FIRST, 2, "true", "resolved"), told(FIRST, 1, "ahead", "assigned")], (FIRST, "resolved")),
+        # After a restore the producer knows less again, and says so under the last number.
+        (
+            [told(FIRST, 2, "true", "resolved"), told(FIRST, 2, "behind", "assigned", kind="assignment.snapshot")],
+            (FIRST, "assigned"),
+        ),
         # Carried over to a newer detection by a clock that was put right meanwhile, and then worked on.
         (
             [
