@@ -1,6 +1,6 @@
 """SQL of accounts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -49,6 +49,11 @@ async def find_by_email(session: AsyncSession, email: str) -> User | None:
 async def find(session: AsyncSession, user_id: UUID) -> User | None:
     """An account by its id."""
     return await session.get(User, user_id)
+
+
+async def existing(session: AsyncSession, user_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these ids are those of accounts."""
+    return set(await session.scalars(select(User.id).where(User.id.in_(user_ids))))
 
 
 async def lock(session: AsyncSession, user_id: UUID) -> User | None:

@@ -113,6 +113,12 @@ async def open_ones(session: AsyncSession, user_id: UUID) -> Sequence[UUID]:
     return found.all()
 
 
+async def owners_of_open_ones(session: AsyncSession) -> Sequence[UUID]:
+    """Who has a session that has not ended."""
+    open_ = select(Session.user_id).where(Session.ended_at.is_(None), Session.expires_at > func.now())
+    return (await session.scalars(open_.distinct().order_by(Session.user_id))).all()
+
+
 async def have_begun_in(session: AsyncSession, user_id: UUID, network: str) -> bool:
     """Whether the user has logged in from an address of this network, in a session that nobody had to end.
 

@@ -1,6 +1,6 @@
 """The SQL of the archive: history moved out of `signals`, recognised when it comes again, and brought back."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -36,6 +36,13 @@ _FIND: Final = """
 """
 
 
+_RAISE: Final = """
+    UPDATE archived_signals SET event_sequence = told.sequence
+    FROM unnest($1::uuid[], $2::integer[]) AS told (id, sequence)
+    WHERE archived_signals.id = told.id AND archived_signals.event_sequence < told.sequence
+"""
+
+
 class Place(NamedTuple):
     """Where a walk through the history has come to; history is walked entity by entity, oldest first."""
 
@@ -54,6 +61,12 @@ async def move(session: AsyncSession, before: datetime, after: Place, rows: int)
     connection = await raw_connection(session)
     records = await connection.fetch(_MOVE, before, after.entity_id, after.detected_at, rows)
     return [Place(record["entity_id"], record["detected_at"]) for record in records]
+
+
+async def raise_sequences(session: AsyncSession, sequences: Mapping[UUID, int]) -> None:
+    """Let archived detections have no lower sequence than these."""
+    connection = await raw_connection(session)
+    await connection.execute(_RAISE, list(sequences), list(sequences.values()))
 
 
 async def find(session: AsyncSession, signal_ids: Collection[UUID]) -> dict[UUID, Known]:

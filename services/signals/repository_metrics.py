@@ -37,7 +37,7 @@ async def locked(session: AsyncSession, metric_id: str) -> Metric | None:
     return await session.get(Metric, metric_id, populate_existing=True)
 
 
-async def store(session: AsyncSession, metric_id: str, user_id: UUID, sequence: int, **values: Any) -> Metric:
+async def store(session: AsyncSession, metric_id: str, user_id: UUID | None, sequence: int, **values: Any) -> Metric:
     """Register a metric, or replace what is registered of it."""
     written = values | {"event_sequence": sequence, "updated_by": user_id, "updated_at": func.now()}
     statement = (

@@ -88,6 +88,11 @@ async def is_ready(session: AsyncSession, job: Recomputation) -> bool:
     return bool((await session.execute(_OLDEST_NUMBER)).scalar_one() >= job.ready_after)
 
 
+async def look_again(session: AsyncSession) -> None:
+    """Forget for whom unfinished scopes wait: in another server than that which gave them, the numbers mean nothing."""
+    await session.execute(update(Recomputation).where(Recomputation.finished_at.is_(None)).values(ready_after=None))
+
+
 async def advance(session: AsyncSession, job: Recomputation, after: UUID | None, examined: int, changed: int) -> None:
     """Note how far a locked scope has come. Without an id the present half, or the whole, is done."""
     done: dict[str, Any] = {"after_id": after}

@@ -24,6 +24,11 @@ _SET_SEQUENCES: Final = """
     WHERE signals.id = told.id
 """
 
+_SEQUENCES: Final = """
+    SELECT id, event_sequence FROM signals WHERE id = ANY($1)
+    UNION ALL SELECT id, event_sequence FROM archived_signals WHERE id = ANY($1)
+"""
+
 # No signal has this id. "Not given, or greater" would keep the server from beginning in the middle of the index.
 _BEFORE_ALL: Final = UUID(int=0)
 
@@ -59,6 +64,17 @@ async def lock_current(session: AsyncSession, entity_ids: Collection[UUID]) -> d
         session, "WHERE is_current AND entity_id = ANY($1) ORDER BY id FOR NO KEY UPDATE", list(entity_ids)
     )
     return {signal.entity_id: signal for signal in found}
+
+
+async def lock(session: AsyncSession, signal_ids: Collection[UUID]) -> list[StoredSignal]:
+    """Those of the detections that are stored, which nobody else changes until the transaction ends."""
+    return await _fetch(session, "WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE", list(signal_ids))
+
+
+async def sequences(session: AsyncSession, signal_ids: Collection[UUID]) -> dict[UUID, int]:
+    """The sequence of the last event about each of the detections that is stored or archived."""
+    connection = await raw_connection(session)
+    return {row["id"]: row["event_sequence"] for row in await connection.fetch(_SEQUENCES, list(signal_ids))}
 
 
 async def page(session: AsyncSession, *, current: bool, after: UUID | None, rows: int) -> list[StoredSignal]:

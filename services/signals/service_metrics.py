@@ -98,9 +98,31 @@ async def put(
     metric = await repository_metrics.store(session, metric_id, user.id, sequence, **values)
     await outbox.publish(session, _event(metric, user, [] if sequence == 1 else changed))
     if turns:
-        scope = service_recompute.scope_of(metric_id)
-        await repository_recompute.request(session, scope, metric_id, str(sequence))
+        await _follow(session, metric_id, sequence)
     return metric
+
+
+async def take_over(session: AsyncSession, told: events.MetricChanged, sequence: int, user_id: UUID | None) -> None:
+    """Register a metric as an event told it that this database does not know any more; stored signals follow."""
+    present = await repository_metrics.locked(session, told.metric_id)
+    target = told.target_range
+    values = {
+        "display_name": told.display_name,
+        "domain": told.domain,
+        "unit": told.unit,
+        "polarity": told.polarity,
+        "target_low": None if target is None else Decimal(repr(target.low)),
+        "target_high": None if target is None else Decimal(repr(target.high)),
+    }
+    turns = _turns(present, values)
+    await repository_metrics.store(session, told.metric_id, user_id, sequence, **values)
+    if turns:
+        await _follow(session, told.metric_id, sequence)
+
+
+async def _follow(session: AsyncSession, metric_id: str, sequence: int) -> None:
+    """Have the metric's stored signals classified anew."""
+    await repository_recompute.request(session, service_recompute.scope_of(metric_id), metric_id, str(sequence))
 
 
 async def recomputation(session: AsyncSession, metric_id: str) -> RecomputationView:

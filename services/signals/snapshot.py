@@ -29,7 +29,9 @@ async def _read_metrics(session: AsyncSession, after: str | None, rows: int) -> 
 def _signals(*, current: bool) -> tuple[ReadPage, Count]:
     async def read(session: AsyncSession, after: str | None, rows: int) -> Page:
         found = await repository_states.page(session, current=current, after=UUID(after) if after else None, rows=rows)
-        return Page([_snapshot(signal) for signal in found], str(found[-1].signal_id) if len(found) == rows else None)
+        return Page(
+            [signal_snapshot(signal) for signal in found], str(found[-1].signal_id) if len(found) == rows else None
+        )
 
     async def count(session: AsyncSession) -> int:
         return await repository_states.count(session, current=current)
@@ -37,7 +39,8 @@ def _signals(*, current: bool) -> tuple[ReadPage, Count]:
     return read, count
 
 
-def _snapshot(signal: StoredSignal) -> Event:
+def signal_snapshot(signal: StoredSignal) -> Event:
+    """The present state of a detection."""
     return Event(
         type=SIGNAL_SNAPSHOT,
         subject=signal.signal_id,

@@ -1,6 +1,6 @@
 """SQL of the snapshot command: assignments and rules a batch at a time, with the sequence of their last event."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -38,6 +38,17 @@ async def lock_signals(session: AsyncSession, after: UUID | None, rows: int) -> 
     if after is not None:
         query = query.where(KnownSignal.signal_id > after)
     return (await session.execute(query)).scalars().all()
+
+
+async def lock_these_signals(session: AsyncSession, signal_ids: Collection[UUID]) -> None:
+    """Let nothing be told of these signals until the end."""
+    query = select(KnownSignal.signal_id).where(KnownSignal.signal_id.in_(signal_ids))
+    await session.execute(query.order_by(KnownSignal.signal_id).with_for_update())
+
+
+async def existing(session: AsyncSession, assignment_ids: Collection[UUID]) -> set[UUID]:
+    """Those of the assignments that there are, at whatever signal."""
+    return set(await session.scalars(select(Assignment.id).where(Assignment.id.in_(assignment_ids))))
 
 
 async def assignments(session: AsyncSession, signal_ids: Sequence[UUID]) -> list[ToldAssignment]:

@@ -6,12 +6,14 @@
 The service has to run: it relays what this puts into the outbox.
 """
 
+from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.workflow import repository, repository_snapshot
+from services.workflow.repository_snapshot import ToldAssignment
 from services.workflow.service_events import label, state
 from services.workflow.service_events_rules import rule_state
 from services.workflow.service_views import people_of
@@ -25,19 +27,21 @@ async def _read_assignments(session: AsyncSession, after: str | None, rows: int)
     locked = await repository_snapshot.lock_signals(session, UUID(after) if after else None, rows)
     found = await repository_snapshot.assignments(session, locked)
     names = await repository.names_of(session, people_of(told.assignment for told in found))
-    events = [
-        Event(
-            type=ASSIGNMENT_SNAPSHOT,
-            subject=told.signal.signal_id,
-            key=told.signal.entity_id,
-            sequence=told.sequence,
-            data=AssignmentChanged(
-                assignment=state(told.assignment, names), label=label(told.signal), reason=AssignmentReason.SNAPSHOT
-            ),
-        )
-        for told in found
-    ]
+    events = [assignment_snapshot(told, names) for told in found]
     return Page(events, str(locked[-1]) if len(locked) == rows else None)
+
+
+def assignment_snapshot(told: ToldAssignment, names: Mapping[UUID, str]) -> Event:
+    """The present state of an assignment."""
+    return Event(
+        type=ASSIGNMENT_SNAPSHOT,
+        subject=told.signal.signal_id,
+        key=told.signal.entity_id,
+        sequence=told.sequence,
+        data=AssignmentChanged(
+            assignment=state(told.assignment, names), label=label(told.signal), reason=AssignmentReason.SNAPSHOT
+        ),
+    )
 
 
 async def _read_rules(session: AsyncSession, after: str | None, rows: int) -> Page:
