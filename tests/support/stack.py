@@ -113,8 +113,8 @@ UNLIMITED = {
 """All tests come from one address; the limits have tests of their own."""
 
 
-@pytest.fixture(scope="session")
-def stack() -> Iterator[LocalStack]:
+@contextmanager
+def whole_stack() -> Iterator[LocalStack]:
     """All processes of the stack, with the demo users and no signals, and without the gateway's rate limits.
 
     Unlike `postgres` it does wait for the disk.
@@ -131,3 +131,17 @@ def stack() -> Iterator[LocalStack]:
             everything.postgres = _postgres(state_dir, settings.postgres_port, cleanup, durable=True)
             everything.kafka = _kafka(state_dir, settings.kafka_port, cleanup)
         yield cleanup.enter_context(running(everything))
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """The stack that tests share."""
+    with whole_stack() as everything:
+        yield everything
+
+
+@pytest.fixture
+def own_stack() -> Iterator[LocalStack]:
+    """A stack for one test that takes everything away from it."""
+    with whole_stack() as everything:
+        yield everything
