@@ -222,7 +222,7 @@ class Intervention(Base):
     measured_by_name: Mapped[str | None] = mapped_column(String(255), comment="As it was at that time.")
     measurement: Mapped[dict[str, Any] | None] = mapped_column(JSONB, comment="The outcome as the API answers it.")
     created_by: Mapped[UUID]
-    created_by_name: Mapped[str] = mapped_column(String(255), comment="As it was at that time.")
+    created_by_name: Mapped[str] = mapped_column(String(255), server_default="", comment="As it was at that time.")
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     created_at: Mapped[datetime] = mapped_column(_Moment, server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(_Moment, server_default=func.now())
@@ -246,7 +246,7 @@ class OwnershipRule(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_new_id)
-    name: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(String(255), server_default="")
     position: Mapped[int] = mapped_column(Integer, comment="1..N among the rules that are not deleted.")
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
@@ -275,7 +275,7 @@ class OwnershipRuleVersion(Base):
     version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     rule: Mapped[dict[str, Any]] = mapped_column(JSONB, comment="The rule's columns by name.")
     changed_by: Mapped[UUID]
-    changed_by_name: Mapped[str] = mapped_column(String(255), comment="As it was at that time.")
+    changed_by_name: Mapped[str] = mapped_column(String(255), server_default="", comment="As it was at that time.")
     changed_at: Mapped[datetime] = mapped_column(_Moment, server_default=func.now())
 
 

@@ -1,6 +1,10 @@
-"""A migration only adds: the release before runs on its schema. What takes away says that it is a contract, and why."""
+"""A migration only adds: the release before runs on its schema. What takes away says that it is a contract, and why.
+
+It leaves out of its INSERTs what it does not know: a new column is nullable or has a default that stays.
+"""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,9 @@ MARK = "CONTRACT"
 # Before the rule, by people who said in the file why it does no harm.
 BEFORE_THE_RULE = frozenset({"0002_ownership", "0003_outcomes", "0002_feed_groups"})
 TAKES_AWAY = frozenset({"drop_column", "drop_table", "rename_table", "drop_constraint"})
-WORDS = ("DROP TABLE", "DROP COLUMN", "RENAME ", "SET NOT NULL", "TRUNCATE")
+WORDS = ("DROP TABLE", "DROP COLUMN", "RENAME ", "SET NOT NULL", "DROP DEFAULT", "TRUNCATE")
+GIVEN_BY_THE_DATABASE = frozenset({"Identity", "Computed"})
+ADDED_IN_SQL = re.compile(r"\bADD\s+COLUMN\s+(?:IF\s+NOT\s+EXISTS\s+)?([^,;]*)")
 
 MIGRATIONS = sorted(SERVICES.glob("*/migrations/versions/[!_]*.py"))
 
@@ -49,8 +55,16 @@ def problems(source: str) -> list[str]:
                 found.append(name)
             if name == "add_column":
                 found += [f"{name} without a default" for column in call.args if _must_be_given(column)]
+                found += [
+                    f"{name} of what is written elsewhere" for column in call.args if isinstance(column, ast.Name)
+                ]
             if name == "alter_column" and ast.unparse(given.get("nullable", ast.Constant(True))) == "False":
                 found.append("alter_column to NOT NULL")
+            if name == "alter_column" and ast.unparse(given.get("server_default", ast.Constant(""))) in (
+                "None",
+                "False",
+            ):
+                found.append("alter_column takes a default away")
     texts = [
         node.value.upper()
         for part in tree.body
@@ -58,6 +72,8 @@ def problems(source: str) -> list[str]:
         for node in ast.walk(part)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
+    added = [column for text in texts[1:] for column in ADDED_IN_SQL.findall(text)]
+    found += ["ADD COLUMN without a default" for column in added if _must_be_given_in_sql(column)]
     return found + [word for word in WORDS if any(word in text for text in texts[1:])]
 
 
@@ -65,7 +81,15 @@ def _must_be_given(column: ast.expr) -> bool:
     if not isinstance(column, ast.Call):
         return False
     given = {keyword.arg: ast.unparse(keyword.value) for keyword in column.keywords}
-    return given.get("nullable") == "False" and "server_default" not in given
+    given |= {ast.unparse(part.func).rpartition(".")[2]: "" for part in column.args if isinstance(part, ast.Call)}
+    must = given.get("nullable") == "False" or given.get("primary_key") == "True"
+    return (
+        must and given.get("server_default", "None") in ("None", "False") and not given.keys() & GIVEN_BY_THE_DATABASE
+    )
+
+
+def _must_be_given_in_sql(column: str) -> bool:
+    return "NOT NULL" in column and "DEFAULT" not in column and "GENERATED" not in column
 
 
 @pytest.mark.parametrize("path", MIGRATIONS, ids=lambda path: f"{path.parts[-4]}-{path.stem}")
@@ -86,7 +110,18 @@ HEAD = '"""What."""\nrevision: str = "x"\ndown_revision: str | None = "w"\n'
         ('op.add_column("t", sa.Column("c", sa.Text(), nullable=False))', False),
         ('op.drop_column("t", "c")', False),
         ('op.alter_column("t", "c", new_column_name="d")', False),
+        ('op.add_column("t", sa.Column("c", sa.Text(), nullable=False, server_default=None))', False),
+        ('op.add_column("t", sa.Column("c", sa.BigInteger(), sa.Identity(), nullable=False))', True),
+        ('op.add_column("t", sa.Column("c", sa.Text(), primary_key=True))', False),
+        ('op.add_column("t", COLUMN)', False),
         ('op.alter_column("t", "c", nullable=False)', False),
+        ('op.alter_column("t", "c", nullable=True)', True),
+        ('op.alter_column("t", "c", server_default=None)', False),
+        ('op.alter_column("t", "c", server_default="")', True),
+        ('op.execute("ALTER TABLE t ADD COLUMN c text NOT NULL")', False),
+        ('op.execute("ALTER TABLE t ADD COLUMN c text NOT NULL DEFAULT 0, ADD COLUMN d text NOT NULL")', False),
+        ('op.execute("ALTER TABLE t ADD COLUMN c text NOT NULL DEFAULT 0, ADD COLUMN d text")', True),
+        ('op.execute("ALTER TABLE t ALTER COLUMN c DROP DEFAULT")', False),
         ('op.execute("ALTER TABLE t RENAME TO u")', False),
     ],
 )
