@@ -9,7 +9,8 @@ from pathlib import Path
 from deploy.local import ports
 from deploy.local.errors import StackError
 from deploy.local.jars import java_home, kafka_class_path
-from deploy.local.processes import Command, ManagedProcess, poll_until, release_guard
+from deploy.local.processes import Command, ManagedProcess, poll_until
+from deploy.local.server import Server
 
 HEAP = "512m"
 
@@ -43,29 +44,20 @@ _START_SECONDS = 120.0
 _STOP_SECONDS = 30.0
 
 
-class EmbeddedKafka:
-    """One broker. Stopped or killed, it starts again on the same port with the same data."""
+class EmbeddedKafka(Server):
+    """One broker."""
 
     name = "kafka"
+    title = "Kafka"
 
     def __init__(self, state_dir: Path, port: int, *, variable: str = "COMPASS_KAFKA_PORT"):
-        self.state_dir = state_dir.absolute()
-        self.port = port
-        self._variable = variable
+        super().__init__(state_dir, port, variable=variable)
         self._folder = self.state_dir / "kafka"
-        self._process: ManagedProcess | None = None
 
     @property
     def bootstrap_servers(self) -> str:
         """What clients are given to find the broker."""
         return f"{ports.HOST}:{self.port}"
-
-    @property
-    def process(self) -> ManagedProcess:
-        """The broker's process; StackError before the first start."""
-        if self._process is None:
-            raise StackError("Kafka was not started")
-        return self._process
 
     def start(self) -> None:
         """Start it and wait until it takes connections; the first time, format its storage."""
@@ -75,7 +67,7 @@ class EmbeddedKafka:
         java = [str(java_home() / "bin" / "java"), "-cp", kafka_class_path()]
         process = ManagedProcess(self.name, self._command(java), self.state_dir)
         process.end_left_over()
-        ports.require_free(self.port, "Kafka", self._variable)
+        ports.require_free(self.port, self.title, self._variable)
         self._write_configuration()
         self._format(java)
         self._process = process
@@ -85,17 +77,6 @@ class EmbeddedKafka:
             tail = process.log_tail()
             process.stop()
             raise StackError(f"Kafka did not start ({process.exit_status}). The end of {process.log_path}:\n{tail}")
-
-    def stop(self) -> None:
-        """Clean shutdown."""
-        if self._process is not None:
-            self._process.stop()
-            release_guard(self.state_dir)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
 
     @property
     def _properties_file(self) -> Path:

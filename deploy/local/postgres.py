@@ -15,8 +15,9 @@ import psutil
 from deploy.local import ports
 from deploy.local.errors import StackError
 from deploy.local.postgres_place import PostgresPlace, installed_programs, own, prepare_place
-from deploy.local.processes import Command, ManagedProcess, end_process, poll_until, release_guard
+from deploy.local.processes import Command, ManagedProcess, end_process, poll_until
 from deploy.local.secrets import SERVICES, load_or_make
+from deploy.local.server import Server
 
 DATABASE = "compass"
 
@@ -55,28 +56,16 @@ SELECT format('CREATE DATABASE %I', :'name') WHERE NOT EXISTS (SELECT FROM pg_da
 _log = logging.getLogger(__name__)
 
 
-class EmbeddedPostgres:
-    """One server on 127.0.0.1. Stopped or killed, it starts again on the same port with the same data.
-
-    `durable=False` turns fsync off, for tests that prove nothing about crashes of the machine.
-    """
+class EmbeddedPostgres(Server):
+    """One server; `durable=False` turns fsync off, for tests that prove nothing about crashes of the machine."""
 
     name = "postgres"
+    title = "PostgreSQL"
 
     def __init__(self, state_dir: Path, port: int, *, durable: bool = True, variable: str = "COMPASS_POSTGRES_PORT"):
-        self.state_dir = state_dir.absolute()
-        self.port = port
+        super().__init__(state_dir, port, variable=variable)
         self._durable = durable
-        self._variable = variable
         self._secrets = load_or_make(self.state_dir)
-        self._process: ManagedProcess | None = None
-
-    @property
-    def process(self) -> ManagedProcess:
-        """The server's process; StackError before the first start."""
-        if self._process is None:
-            raise StackError("PostgreSQL was not started")
-        return self._process
 
     @property
     def admin_url(self) -> str:
@@ -105,22 +94,11 @@ class EmbeddedPostgres:
         process = ManagedProcess(self.name, self._command(place), self.state_dir)
         process.end_left_over()
         _clear_lock_file(place)
-        ports.require_free(self.port, "PostgreSQL", self._variable)
+        ports.require_free(self.port, self.title, self._variable)
         self._make_data(place)
         self._process = process
         self._start_until_ready(process)
         self.create_database(DATABASE)
-
-    def stop(self) -> None:
-        """Fast shutdown: open transactions are rolled back, everything committed is on disk."""
-        if self._process is not None:
-            self._process.stop()
-            release_guard(self.state_dir)
-
-    def kill(self) -> None:
-        """SIGKILL for the server and all its workers."""
-        if self._process is not None:
-            self._process.kill()
 
     def create_database(self, name: str) -> None:
         """Make a database with the schemas and roles of every service, or bring an existing one up to date."""
@@ -155,6 +133,7 @@ class EmbeddedPostgres:
             environment={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
             directory=place.data.parent,
             user=place.user,
+            # Fast shutdown: open transactions are rolled back.
             stop_signal=signal.SIGINT,
             stop_seconds=_STOP_SECONDS,
         )

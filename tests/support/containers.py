@@ -86,7 +86,7 @@ def _published(image: str, inside: int, outside: int) -> DockerContainer:
 class _InContainer(ABC):
     """A server that lives as its container does; stands before the embedded one whose life it replaces."""
 
-    name: str
+    title: str
     _life: _Life
 
     @abstractmethod
@@ -99,7 +99,7 @@ class _InContainer(ABC):
         self._life.start()
         poll_until(lambda: self._is_ready() or not self._life.is_running, _START_SECONDS, interval=0.2)
         if not self._is_ready():
-            raise StackError(f"{self.name} did not start in its container:\n{self._life.tail()}")
+            raise StackError(f"{self.title} did not start in its container:\n{self._life.tail()}")
 
     def stop(self) -> None:
         self._life.stop()
