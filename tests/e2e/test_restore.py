@@ -47,7 +47,7 @@ def documented(program: str) -> list[str]:
     return shlex.split(line)[1:]
 
 
-def run(stack: LocalStack, program: str, folder: Path) -> None:
+def run(stack: LocalStack, program: str, folder: Path, *more: str) -> None:
     """Run a program of PostgreSQL's as documented, in a folder of its own."""
     place = urlsplit(stack.postgres.admin_url)
     connection = {
@@ -58,7 +58,7 @@ def run(stack: LocalStack, program: str, folder: Path) -> None:
     }
     began = monotonic()
     ran = subprocess.run(
-        [str(installed_programs() / program), *documented(program)],
+        [str(installed_programs() / program), *documented(program), *more],
         env={**os.environ, **{name: str(value) for name, value in connection.items()}},
         cwd=folder,
         capture_output=True,
@@ -323,9 +323,29 @@ async def test_dump_wipe_restore_replay(own_stack: LocalStack, tmp_path: Path) -
     assert await complaints(stack) == []
     assert await work_disagrees(stack) == []
     assert await users_disagree(stack) == []
+
+    await one_schema_goes_back(stack, people, tmp_path, since)
+    assert await complaints(stack) == []
+    assert await work_disagrees(stack) == []
     assert (await admin.get("/api/audit/gaps"))["gaps"] == []
     assert await oracles.chain_is_sound(stack)
     assert log_now.items() <= (await recorded(stack)).items()
+
+
+async def one_schema_goes_back(stack: LocalStack, people: People, folder: Path, since: datetime) -> None:
+    """The workflow's alone, while the others run. What happens to an assignment that the backup has is heard of."""
+    workflow = stack.service("workflow")
+    await asyncio.to_thread(workflow.stop)
+    await asyncio.to_thread(run, stack, "pg_restore", folder, "--schema=workflow")
+    await command(stack, "workflow", "after_restore", "--since", since.isoformat())
+    await asyncio.to_thread(workflow.start)
+    await asyncio.to_thread(workflow.wait_until_ready, 60)
+    await at_rest(stack)
+    assert await work_disagrees(stack) == []
+    await people.nursing.call("PATCH", f"{path(0, AUGUST)}/status", json={"status": "in_progress"})
+    await at_rest(stack)
+    page = await people.admin.get("/api/feed", signal_id=str(id_of(signal(0, AUGUST))))
+    assert [event["event_type"] for event in reversed(page["events"])] == ["assignment", "status_change"]
 
 
 async def states_of_signals(stack: LocalStack) -> list[Any]:
