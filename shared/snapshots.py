@@ -1,7 +1,7 @@
 """Snapshots: the present state of all subjects, published on demand for a consumer that comes after the retention.
 
 A snapshot is no event of its own: it has no feed type and carries the sequence of the subject's last event, so that
-whoever has heard that event ignores it. A service's command is its parts and one call:
+it tells nothing new to whoever has heard that event. A service's command is its parts and one call:
 
     ASSIGNMENTS = Part("assignments", read_assignments, count_assignments)
 
