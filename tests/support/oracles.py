@@ -120,14 +120,16 @@ async def complaints(stack: LocalStack, signals: Collection[UUID]) -> list[str]:
         await connection.close()
 
 
-async def chain_is_sound(stack: LocalStack) -> bool:
-    """Whether the command that verifies the audit log's hashes is content; its words are in the jobs' log otherwise."""
-    environment = stack.service_environment("activity")
-    command = [*module_command("activity")[:-1], "services.activity.verify"]
+async def run_command(stack: LocalStack, service: str, command: str) -> str:
+    """Run one of a service's commands as an operator does; answers what it says, and fails where it fails."""
+    module = [*module_command(service)[:-1], f"services.{service}.{command}"]
     log = stack.settings.local_dir / "logs" / "jobs.log"
-    return "rows are as they were written" in await asyncio.to_thread(
-        run_job, "verifying the audit log", command, environment, log
-    )
+    return await asyncio.to_thread(run_job, command, module, stack.service_environment(service), log)
+
+
+async def chain_is_sound(stack: LocalStack) -> bool:
+    """Whether the command that verifies the audit log's hashes is content; it fails where it is not."""
+    return "rows are as they were written" in await run_command(stack, "activity", "verify")
 
 
 async def ends(stack: LocalStack) -> Places:
@@ -144,10 +146,15 @@ async def topic_complaints(stack: LocalStack, signals: Collection[UUID], begin: 
     A relay that dies may have sent what it could not delete any more: its successor sends the same events again, in
     the same order, and consumers know them. From `calm` on, when nobody died, nothing comes twice.
     """
-    return list(_judge([event async for event in _read(stack, begin, await ends(stack))], frozenset(signals), calm))
+    return list(
+        judge_events([event async for event in _read(stack, begin, await ends(stack))], frozenset(signals), calm)
+    )
 
 
-def _judge(events: list[tuple[TopicPartition, int, Envelope]], signals: frozenset[UUID], calm: Places) -> Iterator[str]:
+def judge_events(
+    events: list[tuple[TopicPartition, int, Envelope]], signals: frozenset[UUID], calm: Places
+) -> Iterator[str]:
+    """What must not be among events that were read in the order of each partition."""
     reached: Counter[tuple[str, UUID]] = Counter()
     ids: dict[tuple[str, UUID, int], UUID] = {}
     partitions: dict[tuple[str, UUID], TopicPartition] = {}
