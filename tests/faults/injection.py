@@ -166,7 +166,8 @@ class Injector:
 
     def _fill(self, ballast: Path) -> None:
         self._ballast.add(ballast)
-        with ballast.open("wb") as file:
+        # Unbuffered: what does not fit would be tried once more when the file is closed, and fail there.
+        with ballast.open("wb", buffering=0) as file:
             places = os.fstatvfs(file.fileno())
             free = places.f_bavail * places.f_frsize
             # The server goes on writing meanwhile: as much as fits, then page by page.
@@ -175,7 +176,6 @@ class Injector:
             with suppress(OSError):
                 while True:
                     file.write(bytes(4096))
-                    file.flush()
 
     def _remove_ballast(self, ballast: Path) -> None:
         ballast.unlink(missing_ok=True)
