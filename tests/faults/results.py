@@ -60,11 +60,12 @@ def kept() -> dict[tuple[int, str | None], Result]:
 def table(results: Iterable[Result]) -> str:
     """A line for each seed, with its faults; complaints below it."""
     lines = []
-    for result in sorted(results, key=lambda one: one.seed):
+    for result in sorted(results, key=lambda one: (one.mutation or "", one.seed)):
         verdict = "green" if result.is_green else "RED"
         counts = f"{result.messages} messages, {result.writes.get('done', 0)} writes, {result.events} events"
         faults = "; ".join(fault for fault in result.faults if fault not in result.left_out)
-        lines.append(f"{result.seed:>5}  {verdict:<5}  {result.seconds:>4.0f} s  {counts}  {faults}")
+        broken = f"({result.mutation})  " if result.mutation else ""
+        lines.append(f"{result.seed:>5}  {verdict:<5}  {result.seconds:>4.0f} s  {counts}  {broken}{faults}")
         lines += [f"{'':>7}left out: {fault}" for fault in result.left_out]
         lines += [f"{'':>7}{complaint}" for complaint in result.complaints]
     return "\n".join(lines)
