@@ -28,6 +28,8 @@ from tests.support.instances import GatewayOverAll, Instances
 
 KILLS: Final = int(os.environ.get("COMPASS_TEST_KILLS", str(len(SERVICES))))
 EVERY_SECONDS: Final = float(os.environ.get("COMPASS_TEST_KILL_EVERY_SECONDS", "3"))
+STOCK: Final = 80
+"""Signals that are there when the day begins: while consumers look for who is left, leaders have work."""
 CALM_SIGNALS: Final = 20
 CLOSED: Final = ["assigned", "in_progress", "resolved", "closed"]
 
@@ -153,6 +155,7 @@ async def test_nothing_is_lost_doubled_or_out_of_order_while_instances_are_kille
         begin = await oracles.ends(stack)
         day = WorkingDay(stack, gateway)
         async with followers(gateway) as readers:
+            await day.publish_calmly(STOCK)
             await day.begin()
             await kill_again_and_again(day, stack, second)
             await day.end()

@@ -26,6 +26,9 @@ from tests.support.factories import engine_signal
 ANSWER_SECONDS: Final = 45.0
 """Within so long somebody who tries again gets an answer, whoever is killed meanwhile."""
 
+LEADERS: Final = 4
+"""Pairs of leaders who work at the same time."""
+
 _AWAY: Final = frozenset({0, 502, 503, 504})
 """No answer of the service's: the connection was cut (0), or the gateway says so."""
 
@@ -129,7 +132,8 @@ class WorkingDay:
 
     async def begin(self) -> None:
         """Everybody starts."""
-        work = [self._publish(), self._lead(), self._lead(), self._lead(), self._read(), self._come_and_go()]
+        leaders = [self._lead() for _ in range(LEADERS)]
+        work = [self._publish(), *leaders, self._read(), self._come_and_go()]
         self._tasks = [asyncio.create_task(task) for task in work]
 
     async def end(self) -> None:
@@ -144,7 +148,7 @@ class WorkingDay:
                 task.result()
 
     async def publish_calmly(self, signals: int) -> None:
-        """A few more signals when nobody is being killed."""
+        """So many signals when nobody is being killed; each time another number."""
         await self._publish(signals)
 
     async def _publish(self, most: int | None = None) -> None:
