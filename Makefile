@@ -71,7 +71,7 @@ format: $(INSTALLED) ## put the code into the agreed format
 	@$(PY) -m ruff format .
 
 fuzz: $(INSTALLED) ## requests made from the API document, against a stack of its own; SERVICE=signals for one service
-	@exec $(PY) -m pytest -m fuzzing tests/fuzzing $(if $(SERVICE),-k "$(SERVICE)")
+	@exec $(PY) -m pytest --numprocesses $(WORKERS) -m fuzzing tests/fuzzing $(if $(SERVICE),-k "$(SERVICE)")
 
 faults: $(INSTALLED) ## SEEDS=200 of faults, FROM=1, less those already run; SEED=17 again; AGAIN=1 MINUTES= MUTATION=no-inbox
 	@exec $(PY) -m tests.faults $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(FROM),--from "$(FROM)") $(if $(SEED),--seed "$(SEED)") \

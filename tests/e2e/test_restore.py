@@ -342,6 +342,8 @@ async def one_schema_goes_back(stack: LocalStack, people: People, folder: Path, 
     await asyncio.to_thread(workflow.wait_until_ready, 60)
     await at_rest(stack)
     assert await work_disagrees(stack) == []
+    # The keys that it has heard of again are in its tables now, and within a second in its memory.
+    await eventually(lambda: people.nursing.client.get("/api/assignments"), lambda answer: answer.status_code == 200)
     await people.nursing.call("PATCH", f"{path(0, AUGUST)}/status", json={"status": "in_progress"})
     await at_rest(stack)
     page = await people.admin.get("/api/feed", signal_id=str(id_of(signal(0, AUGUST))))
