@@ -27,7 +27,8 @@ from tests.faults.oracles import judge
 from tests.faults.quiescence import RestlessError, rest
 from tests.faults.results import PLACE, Result
 from tests.faults.schedule import LOAD_SECONDS, Fault, schedule
-from tests.faults.stack import FaultyStack, copy_state, mutated_command, remove_state, stable_settings
+from tests.faults.stack import FaultyStack, copy_state, mutated_command, remove_state
+from tests.support.stack import free_settings
 
 _LEADERS: Final = ("admin", "clinical", "nursing", "administration")
 _MESSAGES_EVERY_SECONDS: Final = 0.08
@@ -60,7 +61,7 @@ async def run(
     notes = Notes(folder / "harness.log")
     try:
         small_disks = copy_state(prepared, folder)
-        stack = FaultyStack(stable_settings(folder), mutated_command(mutation) if mutation else module_command)
+        stack = FaultyStack(free_settings(folder), mutated_command(mutation) if mutation else module_command)
         journal, seen, left_out, complaints = Journal(), Observation(), [str(fault) for fault in faults], list[str]()
         try:
             await stack.start_copy(notes)

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from random import SystemRandom
 from typing import Final
 
 from deploy.local import jobs, ports
@@ -25,33 +24,13 @@ from deploy.local.supervisor import Supervisor
 from shared.settings import PREFIX
 from tests.faults.proxy import Link
 from tests.faults.schedule import SERVERS, SERVICES, links
+from tests.support.stack import free_settings
 
 DISK_BYTES: Final = {"postgres": 500 * 1024 * 1024, "kafka": 300 * 1024 * 1024}
 _TICK_SECONDS: Final = 0.2
 
-# Below the ports that the system gives to connections, any of which might take one while its process is dead.
-_FIRST_PORT, _LAST_PORT = 20_000, 31_999
-
 # Shorter than what production waits, so that a seed takes no minutes to come to rest.
 _PATIENCE: Final = {f"{PREFIX}STUCK_CONSUMER_SECONDS": "12", f"{PREFIX}OUTBOX_ACKNOWLEDGE_SECONDS": "10"}
-
-
-def stable_ports(count: int) -> list[int]:
-    """Ports that nothing uses, and that stay free while a process is being restarted."""
-    found: set[int] = set()
-    while len(found) < count:
-        port = SystemRandom().randint(_FIRST_PORT, _LAST_PORT)
-        if ports.is_free(port):
-            found.add(port)
-    return sorted(found)
-
-
-def stable_settings(state_dir: Path) -> LocalSettings:
-    """Settings of a stack on such ports."""
-    names = [name for name in LocalSettings.model_fields if name.endswith("_port")]
-    return LocalSettings.model_validate(
-        {"local_dir": state_dir, **dict(zip(names, stable_ports(len(names)), strict=True))}
-    )
 
 
 class LinkedKafka(EmbeddedKafka):
@@ -78,7 +57,7 @@ class FaultyStack(LocalStack):
 
     def __init__(self, settings: LocalSettings, command_of: CommandOf = module_command) -> None:
         names = links()
-        numbers = stable_ports(len(names) + len(SERVICES))
+        numbers = ports.free_ports(len(names) + len(SERVICES))
         listeners = dict(zip(SERVICES, numbers[len(names) :], strict=True))
         targets = {f"{service}-postgres": settings.postgres_port for service in SERVICES}
         targets |= {f"{service}-kafka": listeners[service] for service in SERVICES}
@@ -151,7 +130,7 @@ class FaultyStack(LocalStack):
         """Start another instance of a service, with logs of its own; it is looked after like the first."""
         if name in self.seconds:
             return self.seconds[name]
-        port = stable_ports(1)[0]
+        port = ports.free_port()
         folder = self._second_folder(name)
         settings = self.settings.model_copy(update={"local_dir": folder, f"{name}_port": port})
         environment = self.service_environment(name) | {f"{PREFIX}{name.upper()}_PORT": str(port)}
@@ -182,7 +161,7 @@ class FaultyStack(LocalStack):
 
 def prepare(folder: Path) -> None:
     """Make the state that every seed begins with: a database with its schemas, a broker with its topics, users."""
-    stack = LocalStack(stable_settings(folder))
+    stack = LocalStack(free_settings(folder))
     stack.start_servers()
     try:
         stack.prepare()
