@@ -100,14 +100,19 @@ def prometheus(stack: LocalStack) -> Iterator[Prometheus]:
 
 
 async def ready(prometheus: Prometheus, expected: set[str]) -> None:
-    """Until all of them were asked and have answered."""
+    """Until it answers at all, and until all of them were asked and have answered."""
+
+    async def serves() -> bool:
+        # It listens before it answers: until its storage is open, everything but this is refused with 503.
+        try:
+            return httpx.get(f"{prometheus.url}/-/ready", timeout=20).status_code == 200
+        except httpx.TransportError:
+            return False
 
     async def up() -> set[str]:
-        try:
-            return {series["metric"]["service"] for series in prometheus.value("up == 1")}
-        except httpx.TransportError:
-            return set()
+        return {series["metric"]["service"] for series in prometheus.value("up == 1")}
 
+    await eventually(serves, bool, seconds=60)
     await eventually(up, lambda found: found == expected, seconds=60)
 
 
