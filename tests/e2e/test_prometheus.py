@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from deploy.local.ports import free_port
-from deploy.local.processes import PROJECT_ROOT, Command, ManagedProcess
+from deploy.local.processes import PROJECT_ROOT, Command, ManagedProcess, poll_until
 from deploy.local.stack import LocalStack
 from tests.e2e.api import api, id_of, send
 from tests.e2e.reconfigured import reconfigured
@@ -39,6 +39,13 @@ class Prometheus:
     """One that runs."""
 
     url: str
+
+    def is_ready(self) -> bool:
+        """Whether it serves: it listens before its storage is open, and answers everything with 503 until then."""
+        try:
+            return httpx.get(f"{self.url}/-/ready", timeout=20).status_code == 200
+        except httpx.TransportError:
+            return False
 
     def get(self, path: str, **parameters: str) -> Any:
         """What its API answers."""
@@ -96,23 +103,17 @@ def prometheus(stack: LocalStack) -> Iterator[Prometheus]:
         )
         cleanup.callback(process.stop)
         process.start()
-        yield Prometheus(f"http://127.0.0.1:{port}")
+        running = Prometheus(f"http://127.0.0.1:{port}")
+        assert poll_until(running.is_ready, 60.0, interval=0.1), process.log_tail()
+        yield running
 
 
 async def ready(prometheus: Prometheus, expected: set[str]) -> None:
-    """Until it answers at all, and until all of them were asked and have answered."""
-
-    async def serves() -> bool:
-        # It listens before it answers: until its storage is open, everything but this is refused with 503.
-        try:
-            return httpx.get(f"{prometheus.url}/-/ready", timeout=20).status_code == 200
-        except httpx.TransportError:
-            return False
+    """Until all of them were asked and have answered."""
 
     async def up() -> set[str]:
         return {series["metric"]["service"] for series in prometheus.value("up == 1")}
 
-    await eventually(serves, bool, seconds=60)
     await eventually(up, lambda found: found == expected, seconds=60)
 
 
