@@ -1,7 +1,8 @@
 """The feed's pages at 200,000 and 2,000,000 events, held against the endpoint's own SQL through asyncpg.
 
 200 users have read: most to near the end, some singly above that, one nothing. The pages are those of one who has read
-up to a thousand events ago, and some of the rest.
+up to a thousand events ago, and some of the rest. Both sizes stand side by side, in databases of their own with an
+instance of the service each, and are asked in turn: what is compared with what has then met the same machine.
 """
 
 import asyncio
@@ -9,7 +10,8 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
 from time import perf_counter
@@ -19,7 +21,7 @@ import httpx
 
 from benchmarks.measure import Report
 from benchmarks.servers import Servers
-from benchmarks.statements import Timed, held_against, listening
+from benchmarks.statements import Statement, Timed, held_against, listening
 from deploy.local.ports import free_port
 from services.activity.main import create
 from services.activity.settings import ActivitySettings
@@ -28,32 +30,87 @@ from tests.support.service import SIGNING_KEY, migrate, service_settings, token,
 
 SIZES = (200_000, 2_000_000)
 _REQUESTS = 60
-_SIGNALS = 100_000
+_WARM_UP = 10
+# As many events at both sizes: with a fixed number of signals, the page of one of them would grow with the feed.
+_EVENTS_OF_A_SIGNAL = 20
 _USER = user_id("viewer")
+
+
+@dataclass
+class _Side:
+    """A feed of one size: its service, and a connection that runs the same statements."""
+
+    client: httpx.AsyncClient
+    connection: asyncpg.Connection
+    queries: dict[str, str]
+    statements: dict[str, list[Statement]]
+    answers: dict[str, list[float]] = field(default_factory=dict)
+    sql: dict[str, list[float]] = field(default_factory=dict)
+
+    async def ask(self, name: str) -> None:
+        """Run the statements of a page, then have the service answer with it; milliseconds of both are kept."""
+        started = perf_counter()
+        for statement, parameters in self.statements[name]:
+            await self.connection.fetch(statement, *parameters)
+        between = perf_counter()
+        answer = await self.client.get(f"/api/feed?{self.queries[name]}")
+        ended = perf_counter()
+        answer.raise_for_status()
+        self.sql.setdefault(name, []).append((between - started) * 1000)
+        self.answers.setdefault(name, []).append((ended - between) * 1000)
+
+    def timed(self, name: str) -> Timed:
+        """The middle of both, without the first few."""
+        return Timed(median(self.answers[name][_WARM_UP:]), median(self.sql[name][_WARM_UP:]))
 
 
 async def run(servers: Servers, rounds: int) -> list[Report]:
     """Measure on servers of their own."""
-    migrate("activity", servers.postgres.owner_url("activity"))
-    found: dict[int, dict[str, Timed]] = {}
-    async with _service(servers) as client:
-        for size in SIZES:
-            await fill(servers.postgres.admin_url, size)
-            found[size] = await _measure(servers, client, rounds)
-    small, large = (found[size] for size in SIZES)
-    return [report for name in large for report in held_against(f"feed, {name}", SIZES, small[name], large[name])]
+    async with AsyncExitStack() as cleanup:
+        sides = [await cleanup.enter_async_context(_side(servers, size)) for size in SIZES]
+        names = list(sides[0].queries)
+        for name in names:
+            for _ in range(_REQUESTS * rounds + _WARM_UP):
+                for side in sides:
+                    await side.ask(name)
+    small, large = sides
+    return [
+        report
+        for name in names
+        for report in held_against(f"feed, {name}", SIZES, small.timed(name), large.timed(name))
+    ]
 
 
-async def fill(admin_url: str, size: int) -> None:
+@asynccontextmanager
+async def _side(servers: Servers, size: int) -> AsyncIterator[_Side]:
+    database = f"feed_of_{size}"
+    servers.postgres.create_database(database)
+    owner_url = servers.postgres.owner_url("activity", database)
+    url = servers.postgres.service_url("activity", database)
+    migrate("activity", owner_url)
+    async with _service(servers, url) as client:
+        await fill(owner_url, size)
+        queries = await paths(owner_url)
+        headers = {"authorization": client.headers["authorization"]}
+        app = create(service_settings(ActivitySettings, url))
+        async with listening(app, headers, first="/api/feed/unread-count") as statements_of:
+            statements = {name: await statements_of(f"/api/feed?{query}") for name, query in queries.items()}
+        connection = await asyncpg.connect(url, server_settings={"search_path": "activity", "timezone": "UTC"})
+        try:
+            yield _Side(client, connection, queries, statements)
+        finally:
+            await connection.close()
+
+
+async def fill(url: str, size: int) -> None:
     """A feed of so many events, one a second, in the order of time; and what users have read of it."""
-    connection = await asyncpg.connect(admin_url, server_settings={"search_path": "activity"}, command_timeout=3600)
+    connection = await asyncpg.connect(url, server_settings={"search_path": "activity"}, command_timeout=3600)
     # First, since the service looks for new keys once a second.
     await connection.execute(
         "INSERT INTO verification_keys (kid, public_jwk) VALUES ('test-key', $1) ON CONFLICT DO NOTHING",
         json.dumps(SIGNING_KEY.as_dict(private=False)),
     )
-    await connection.execute("TRUNCATE activity_events, feed_groups, feed_reads, feed_read_watermarks")
-    await connection.execute(_EVENTS.format(size=size, signals=_SIGNALS))
+    await connection.execute(_EVENTS.format(size=size, signals=size // _EVENTS_OF_A_SIGNAL))
     await connection.execute(_HEAD)
     await connection.execute(_READS.format(user=_USER))
     for table in ("activity_events", "feed_groups", "feed_reads"):
@@ -61,9 +118,9 @@ async def fill(admin_url: str, size: int) -> None:
     await connection.close()
 
 
-async def paths(admin_url: str) -> dict[str, str]:
+async def paths(url: str) -> dict[str, str]:
     """The query of each page that is measured."""
-    connection = await asyncpg.connect(admin_url, server_settings={"search_path": "activity"})
+    connection = await asyncpg.connect(url, server_settings={"search_path": "activity"})
     (half,) = await connection.fetch(
         "SELECT created_at, id, signal_id FROM activity_events "
         "WHERE position = (SELECT feed_position / 2 FROM audit_head)"
@@ -79,41 +136,13 @@ async def paths(admin_url: str) -> dict[str, str]:
     }
 
 
-async def _measure(servers: Servers, client: httpx.AsyncClient, rounds: int) -> dict[str, Timed]:
-    timed = {}
-    headers = {"authorization": client.headers["authorization"]}
-    app = create(service_settings(ActivitySettings, servers.postgres.service_url("activity")))
-    async with listening(app, headers, first="/api/feed/unread-count") as statements_of:
-        queries = await paths(servers.postgres.admin_url)
-        statements = {name: await statements_of(f"/api/feed?{query}") for name, query in queries.items()}
-    for name, query in queries.items():
-        answers, sql = [], []
-        connection = await asyncpg.connect(
-            servers.postgres.service_url("activity"), server_settings={"search_path": "activity", "timezone": "UTC"}
-        )
-        for number in range(_REQUESTS * rounds + 10):
-            started = perf_counter()
-            for statement, parameters in statements[name]:
-                await connection.fetch(statement, *parameters)
-            between = perf_counter()
-            answer = await client.get(f"/api/feed?{query}")
-            ended = perf_counter()
-            answer.raise_for_status()
-            if number >= 10:
-                sql.append((between - started) * 1000)
-                answers.append((ended - between) * 1000)
-        await connection.close()
-        timed[name] = Timed(median(answers), median(sql))
-    return timed
-
-
 @asynccontextmanager
-async def _service(servers: Servers) -> AsyncIterator[httpx.AsyncClient]:
+async def _service(servers: Servers, url: str) -> AsyncIterator[httpx.AsyncClient]:
     """The service as its own process, and a client that may read."""
     port = free_port()
     own = {
         "COMPASS_ENVIRONMENT": "local",
-        "COMPASS_DATABASE_URL": servers.postgres.service_url("activity"),
+        "COMPASS_DATABASE_URL": url,
         "COMPASS_KAFKA_BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
         "COMPASS_ACTIVITY_PORT": str(port),
         "COMPASS_LOG_LEVEL": "ERROR",
