@@ -7,19 +7,16 @@ The services that only listen (workflow, activity) are stopped meanwhile: on two
 """
 
 import asyncio
-from multiprocessing import get_context
 from statistics import quantiles
 from time import perf_counter
 
 import asyncpg
-from aiokafka import AIOKafkaProducer
 
 from benchmarks.load import Connection
 from benchmarks.many_signals import stack_with_probe
 from benchmarks.measure import Figures, Report
-from deploy.demo.outgoing import from_load
+from benchmarks.publishing import Plan, start, until_published
 from deploy.local.stack import LocalStack
-from shared.events.topics import ENGINE_SIGNALS
 from tests.e2e.tokens import login
 
 SIGNALS = 1_000_000
@@ -28,7 +25,6 @@ _READS_PER_SECOND = 50
 _READERS = 16
 _P99_MILLISECONDS = 100.0
 _TOKEN_SECONDS = 200.0
-_STEP_SECONDS = 0.05
 
 
 async def run(_: int) -> list[Report]:
@@ -39,14 +35,9 @@ async def run(_: int) -> list[Report]:
         connection = await asyncpg.connect(stack.postgres.admin_url, command_timeout=600)
         published = asyncio.Event()
         reading = asyncio.create_task(_read(stack, published))
-        # A process of its own, so that making and sending messages is not taken for waiting for answers.
-        publisher = get_context("spawn").Process(target=publish, args=(stack.kafka.bootstrap_servers,))
         started = perf_counter()
-        publisher.start()
-        await asyncio.to_thread(publisher.join)
+        await until_published(start(stack.kafka.bootstrap_servers, Plan(SIGNALS, _SIGNALS_PER_SECOND, SIGNALS)))
         seconds = perf_counter() - started
-        if publisher.exitcode != 0:
-            raise RuntimeError("the publisher failed")
         behind = SIGNALS - await _stored(connection)
         # An observer from outside has nothing else to wait on.
         while await _stored(connection) < SIGNALS:  # noqa: ASYNC110
@@ -68,23 +59,6 @@ async def run(_: int) -> list[Report]:
             ],
         )
     ]
-
-
-def publish(bootstrap_servers: str) -> None:
-    """Send everything at its pace; in small steps, so that it is a stream and no series of heaps."""
-    asyncio.run(_publish(bootstrap_servers))
-
-
-async def _publish(bootstrap_servers: str) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, linger_ms=5)
-    step = int(_SIGNALS_PER_SECOND * _STEP_SECONDS)
-    started = perf_counter()
-    async with producer:
-        for number, message in enumerate(from_load(SIGNALS, seed=1, as_of=None).messages):
-            if number % step == 0:
-                due = started + number / _SIGNALS_PER_SECOND
-                await asyncio.sleep(max(0.0, due - perf_counter()))
-            await producer.send(ENGINE_SIGNALS.name, message.value, message.key.encode())
 
 
 async def _stored(connection: asyncpg.Connection) -> int:
