@@ -4,6 +4,10 @@ import os
 
 import structlog
 
+from tests.support.fuzzing import register_profiles
+
+register_profiles()
+
 # Brokers live for a minute here: compiling their code twice takes half of what their start costs the machine.
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 

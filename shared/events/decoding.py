@@ -1,6 +1,8 @@
 """From the raw bytes of a message to a validated contract, or to a reason that a person understands."""
 
 import json
+import re
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -12,6 +14,17 @@ Contract = TypeVar("Contract")
 _decode_any: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
 
+
+DEEPEST: Final = 100
+"""Objects and lists within each other. Readers of what is stored have limits of their own, the nearest at 255."""
+
+# A number has so many decimal places in PostgreSQL, and no more. JSON can say more, which is 0 for a reader of doubles.
+_MOST_PLACES: Final = 16_383
+# Each begins with letters that are looked for fast; most of what they find is in a text.
+_ODD_NUMBERS: Final = (
+    *(re.compile(rb"e-[0-9]{3}"), re.compile(rb"E-[0-9]{3}")),
+    *(re.compile(rb"0e\+?[0-9]{6}"), re.compile(rb"0E\+?[0-9]{6}")),
+)
 
 CODES: Final = (
     *("empty_message", "too_large", "invalid_json", "invalid_utf8", "invalid_unicode", "not_an_object"),
@@ -38,7 +51,8 @@ def decode_object(raw: bytes | None) -> dict[str, Any]:
     """Decode one JSON object, stricter than RFC 8259 where PostgreSQL or a reader would be misled.
 
     Refused besides malformed JSON: a null value, more than 1 MiB, duplicate keys (RFC 8785 needs unique ones and the
-    last would silently win), NUL characters and lone surrogates (PostgreSQL stores neither), numbers out of range.
+    last would silently win), NUL characters and lone surrogates (PostgreSQL stores neither), numbers out of range or
+    with more decimal places than PostgreSQL has, and more than `DEEPEST` objects and lists within each other.
 
     Raises:
         RejectedMessageError: with the reason.
@@ -52,7 +66,7 @@ def decode_object(raw: bytes | None) -> dict[str, Any]:
     try:
         document = _decode_any(raw)
     except RecursionError:
-        raise RejectedMessageError("invalid_json", "The JSON is nested too deeply.") from None
+        raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RejectedMessageError(*_why_not_json(raw, error)) from None
     if type(document) is not dict:
@@ -60,7 +74,16 @@ def decode_object(raw: bytes | None) -> dict[str, Any]:
     _refuse_duplicate_keys(raw, document)
     if b"\\u0000" in raw:
         _refuse_nul(document)
+    if may_be_deep(raw):
+        _refuse_depth(document)
+    if len(raw) > _MOST_PLACES or any(odd.search(raw) for odd in _ODD_NUMBERS):
+        _refuse_odd_numbers(raw)
     return document
+
+
+def may_be_deep(raw: bytes) -> bool:
+    """Whether there are enough objects and lists for too many within each other. Most messages have fewer."""
+    return raw.count(b"{") + raw.count(b"[") > DEEPEST
 
 
 def convert(document: dict[str, Any], contract: type[Contract]) -> Contract:
@@ -120,6 +143,38 @@ def _refuse_duplicate_keys(raw: bytes, document: dict[str, Any]) -> None:
         return names
 
     json.loads(raw, object_pairs_hook=unique)
+
+
+def _too_deep() -> RejectedMessageError:
+    return RejectedMessageError("invalid_json", "The JSON is nested too deeply.")
+
+
+def _refuse_depth(document: dict[str, Any]) -> None:
+    level: list[Any] = [document]
+    for _ in range(DEEPEST):
+        level = [
+            value
+            for container in level
+            for value in (container.values() if type(container) is dict else container)
+            if type(value) is dict or type(value) is list
+        ]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _refuse_odd_numbers(raw: bytes) -> None:
+    def look(text: str) -> float:
+        try:
+            exponent = Decimal(text).as_tuple().exponent
+        except InvalidOperation:  # beyond what even a Decimal has
+            exponent = "n"
+        if isinstance(exponent, str) or abs(exponent) > _MOST_PLACES:
+            shown = text if len(text) <= 20 else f"{text[:20]}…"
+            raise RejectedMessageError("number_out_of_range", f"The number {shown} has too many places to be stored.")
+        return 0.0
+
+    json.loads(raw, parse_float=look)
 
 
 def _refuse_nul(document: object) -> None:

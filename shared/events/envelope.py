@@ -2,6 +2,7 @@
 
 import builtins
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -11,7 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from shared.events.decoding import RejectedMessageError, decode_object
+from shared.events.decoding import RejectedMessageError, decode_object, may_be_deep
 from shared.events.topics import MAX_MESSAGE_BYTES, Topic
 from shared.events.vocabulary import ActivityEventType
 
@@ -81,6 +82,9 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return msgspec.json.decode(self.data, type=contract)
         except msgspec.ValidationError as error:
             raise RejectedMessageError("invalid_field", f"{error} (in data).") from None
+        except UnicodeDecodeError:
+            # The envelope only finds out where it ends.
+            raise RejectedMessageError("invalid_utf8", "`data` is not valid UTF-8.") from None
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -98,17 +102,15 @@ def decode(raw: bytes | None) -> Envelope:
     Raises:
         RejectedMessageError: for bytes that are no event.
     """
-    if raw is not None and len(raw) <= MAX_MESSAGE_BYTES and b"\\u0000" not in raw:
-        try:
+    if raw is not None and len(raw) <= MAX_MESSAGE_BYTES and b"\\u0000" not in raw and not may_be_deep(raw):
+        # Whatever it was, it is said better below.
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _decode(raw)
-        except msgspec.ValidationError as error:
-            decode_object(raw)  # names what is wrong with the JSON itself, where that is the trouble
-            raise RejectedMessageError("invalid_field", f"{error}.") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            decode_object(raw)
-            raise
     decode_object(raw)
-    return _decode(raw or b"")
+    try:
+        return _decode(raw or b"")
+    except msgspec.ValidationError as error:
+        raise RejectedMessageError("invalid_field", f"{error}.") from None
 
 
 def choose(event_type: str, known: Mapping[str, EventType]) -> EventType | None:
