@@ -153,7 +153,8 @@ def decode_token(token: str, keys: Mapping[str, ECKey], issuer: str, audience: s
         return msgspec.convert(raw, Claims)
     except ExpiredTokenError:
         raise UnauthenticatedError("The access token has expired.", "expired_token") from None
-    except (JoseError, ValueError):
+    # A header's `crit` that is no list is a TypeError of the library's; what is nested too deeply, one of Python's.
+    except (JoseError, ValueError, TypeError, RecursionError):
         raise _invalid_token() from None
 
 
