@@ -1,4 +1,4 @@
-"""The engine at a pace, in a process of its own: making and sending messages is not to be taken for what is measured."""
+"""The engine at a pace, in a process of its own, so that making messages is not taken for what is measured."""
 
 import asyncio
 from collections.abc import Iterator
