@@ -1,6 +1,6 @@
 """Real servers for a benchmark, with the settings of the local stack: durable, on free ports, in a temporary place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,11 +19,13 @@ class Servers:
 
 
 @contextmanager
-def servers() -> Iterator[Servers]:
-    """Start both; stop them at the end."""
+def servers(
+    *, postgres_settings: Mapping[str, str] | None = None, kafka_settings: Mapping[str, str] | None = None
+) -> Iterator[Servers]:
+    """Start both, with other settings than the local stack's where some are given; stop them at the end."""
     with (
         temporary_state_dir() as state_dir,
-        running(EmbeddedPostgres(state_dir, free_port())) as postgres,
-        running(EmbeddedKafka(state_dir, free_port())) as kafka,
+        running(EmbeddedPostgres(state_dir, free_port(), settings=postgres_settings)) as postgres,
+        running(EmbeddedKafka(state_dir, free_port(), settings=kafka_settings)) as kafka,
     ):
         yield Servers(postgres, kafka)

@@ -1,17 +1,17 @@
-"""The JARs of Kafka: pinned by coordinates and SHA-256, downloaded once, cached per user, checked at every start.
+"""JARs, Kafka's first: pinned by coordinates and SHA-256, downloaded once, cached per user, checked at every start.
 
 `kafka-jars.lock` names every single file, so nothing is resolved at start: what runs is what was pinned.
-`python -m deploy.local.jars` makes the file anew (`make lock`).
+`python -m deploy.local.jars` makes the file anew (`make lock`). Other programs in Java have a lock file of their own.
 """
 
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.local.errors import StackError, missing_wheel
@@ -73,12 +73,16 @@ def pinned(lock_file: Path = LOCK_FILE) -> list[Jar]:
 
 def kafka_class_path() -> str:
     """The class path of the broker, every file of it checked; downloads what the cache does not hold."""
-    jars = pinned()
+    return class_path(pinned(), f"Kafka {KAFKA_VERSION}")
+
+
+def class_path(jars: list[Jar], title: str) -> str:
+    """The class path of pinned files, every one of them checked; downloads what the cache does not hold."""
     folder = _cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     missing = [jar for jar in jars if not _is_good(folder / jar.file_name, jar)]
     if missing:
-        _download(missing, folder)
+        _download(missing, folder, title)
     return os.pathsep.join(str(folder / jar.file_name) for jar in jars)
 
 
@@ -96,14 +100,14 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _download(jars: list[Jar], folder: Path) -> None:
-    print(f"Downloading {len(jars)} files of Kafka {KAFKA_VERSION} (once; kept in {folder})", flush=True)
+def _download(jars: list[Jar], folder: Path, title: str) -> None:
+    print(f"Downloading {len(jars)} files of {title} (once; kept in {folder})", flush=True)
     with _java_home_for_jgo(), ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
-        for _ in pool.map(lambda jar: _download_one(jar, folder), jars):
+        for _ in pool.map(lambda jar: _download_one(jar, folder, title), jars):
             pass
 
 
-def _download_one(jar: Jar, folder: Path) -> None:
+def _download_one(jar: Jar, folder: Path, title: str) -> None:
     import requests
 
     failure: Exception | None = None
@@ -117,11 +121,11 @@ def _download_one(jar: Jar, folder: Path) -> None:
                 continue
             found = _digest(fetched)
             if found != jar.sha256:
-                raise StackError(f"{jar.file_name} has the SHA-256 {found}, but {LOCK_FILE.name} pins {jar.sha256}")
+                raise StackError(f"{jar.file_name} has the SHA-256 {found}, but {jar.sha256} is pinned")
             # Renamed into place complete and checked, so that two stacks starting at once do not disturb each other.
             fetched.replace(folder / jar.file_name)
             return
-    raise StackError(f"{jar.file_name} of Kafka could not be downloaded, the network is needed once: {failure}")
+    raise StackError(f"{jar.file_name} of {title} could not be downloaded, the network is needed once: {failure}")
 
 
 def _fetch(jar: Jar, repository: Path) -> Path:
@@ -149,23 +153,39 @@ def _java_home_for_jgo() -> Iterator[None]:
             os.environ["JAVA_HOME"] = before
 
 
-def lock() -> None:
-    """Resolve the endpoint with all it needs and write the lock file."""
-    import jgo
-
+def write_lock(lock_file: Path, header: str, endpoint: str, without: Collection[str] = ()) -> None:
+    """Resolve an endpoint with all it needs, but for some `group:artifact`, and write the lock file."""
     with _java_home_for_jgo():
-        artifacts = jgo.resolve(ENDPOINT)
         scratch = Path(tempfile.mkdtemp())
         try:
             lines = []
-            for artifact in artifacts:
-                jar = Jar(artifact.groupId, artifact.artifactId, artifact.version, "")
-                digest = _digest(_fetch(jar, scratch))
-                lines.append(f"{jar.group}:{jar.artifact}:{jar.version} {digest}\n")
+            for group, artifact, version in _resolve(endpoint, without):
+                jar = Jar(group, artifact, version, "")
+                lines.append(f"{group}:{artifact}:{version} {_digest(_fetch(jar, scratch))}\n")
         finally:
             shutil.rmtree(scratch)
-    LOCK_FILE.write_text(_HEADER + "".join(sorted(lines)))
+    lock_file.write_text(header + "".join(sorted(lines)))
+
+
+def _resolve(endpoint: str, without: Collection[str]) -> list[tuple[str, str, str]]:
+    """What `jgo.resolve` does, which cannot leave anything out."""
+    from jgo.config import GlobalSettings
+    from jgo.constants import MAVEN_CENTRAL_URL
+    from jgo.maven import MavenContext
+    from jgo.parse import Endpoint
+
+    settings = GlobalSettings.load()
+    remotes = {"central": MAVEN_CENTRAL_URL, **settings.repositories}
+    context = MavenContext(repo_cache=settings.repo_cache, remote_repos=remotes)
+    exclusions = [context.project(*name.split(":")) for name in without]
+    dependencies = [
+        context.create_dependency(replace(coordinate, scope="compile"), exclusions=exclusions)
+        for coordinate in Endpoint.parse(endpoint).coordinates
+    ]
+    named, needed = context.resolver.resolve(dependencies)
+    artifacts = [part.artifact for part in (*named, *needed) if part.scope in ("compile", "runtime")]
+    return [(artifact.groupId, artifact.artifactId, artifact.version) for artifact in artifacts]
 
 
 if __name__ == "__main__":
-    lock()
+    write_lock(LOCK_FILE, _HEADER, ENDPOINT)

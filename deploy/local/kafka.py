@@ -4,6 +4,7 @@ import base64
 import os
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local import ports
@@ -13,6 +14,7 @@ from deploy.local.processes import Command, ManagedProcess, poll_until
 from deploy.local.server import Server
 
 HEAP = "512m"
+LOG_SETTINGS = Path(__file__).with_name("log4j2.xml")
 
 # One node: everything has one replica. Few partitions of the internal topics: each is a folder with open files.
 BROKER_SETTINGS = {
@@ -45,13 +47,21 @@ _STOP_SECONDS = 30.0
 
 
 class EmbeddedKafka(Server):
-    """One broker."""
+    """One broker; `settings` are for those of the local stack that somebody needs otherwise."""
 
     name = "kafka"
     title = "Kafka"
 
-    def __init__(self, state_dir: Path, port: int, *, variable: str = "COMPASS_KAFKA_PORT"):
+    def __init__(
+        self,
+        state_dir: Path,
+        port: int,
+        *,
+        settings: Mapping[str, str] | None = None,
+        variable: str = "COMPASS_KAFKA_PORT",
+    ):
         super().__init__(state_dir, port, variable=variable)
+        self._settings = {**BROKER_SETTINGS, **(settings or {})}
         self._folder = self.state_dir / "kafka"
 
     @property
@@ -97,7 +107,7 @@ class EmbeddedKafka(Server):
                 "-XX:+ExitOnOutOfMemoryError",
                 # Compression libraries load native code; without this Java 25 warns about each.
                 "--enable-native-access=ALL-UNNAMED",
-                f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.xml').as_uri()}",
+                f"-Dlog4j2.configurationFile={LOG_SETTINGS.as_uri()}",
                 *class_path,
                 "kafka.Kafka",
                 str(self._properties_file),
@@ -110,7 +120,7 @@ class EmbeddedKafka(Server):
         # Nobody outside needs to know the controller's port, and the only voter is told it at every start.
         controller = f"{ports.HOST}:{ports.free_port()}"
         settings = {
-            **BROKER_SETTINGS,
+            **self._settings,
             "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
             "controller.quorum.voters": f"1@{controller}",

@@ -57,14 +57,26 @@ _log = logging.getLogger(__name__)
 
 
 class EmbeddedPostgres(Server):
-    """One server; `durable=False` turns fsync off, for tests that prove nothing about crashes of the machine."""
+    """One server; `durable=False` turns fsync off, for tests that prove nothing about crashes of the machine.
+
+    `settings` are for those of the local stack that somebody needs otherwise.
+    """
 
     name = "postgres"
     title = "PostgreSQL"
 
-    def __init__(self, state_dir: Path, port: int, *, durable: bool = True, variable: str = "COMPASS_POSTGRES_PORT"):
+    def __init__(
+        self,
+        state_dir: Path,
+        port: int,
+        *,
+        durable: bool = True,
+        settings: Mapping[str, str] | None = None,
+        variable: str = "COMPASS_POSTGRES_PORT",
+    ):
         super().__init__(state_dir, port, variable=variable)
         self._durable = durable
+        self._settings = {**SERVER_SETTINGS, **(settings or {})}
         self._secrets = load_or_make(self.state_dir)
 
     @property
@@ -124,7 +136,7 @@ class EmbeddedPostgres(Server):
             "port": str(self.port),
             # TCP only: the path of a socket below a deep folder would be too long.
             "unix_socket_directories": "",
-            **SERVER_SETTINGS,
+            **self._settings,
             **({} if self._durable else NOT_DURABLE),
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
