@@ -45,18 +45,18 @@ def _say(line: str) -> None:
     print(f"  {line}", flush=True)
 
 
-async def publish(stack: LocalStack, connection: asyncpg.Connection) -> None:
-    """PUBLISHED signals through Kafka, until they are stored and everybody has heard of them."""
+async def publish(stack: LocalStack, connection: asyncpg.Connection, signals: int = PUBLISHED) -> None:
+    """So many signals through Kafka, until they are stored and everybody has heard of them."""
     producer = AIOKafkaProducer(bootstrap_servers=stack.kafka.bootstrap_servers, linger_ms=5, max_batch_size=256 * 1024)
     async with producer:
-        for message in from_load(PUBLISHED, seed=1, as_of=None).messages:
+        for message in from_load(signals, seed=1, as_of=None).messages:
             await producer.send(ENGINE_SIGNALS.name, message.value, message.key.encode())
     # An observer from outside has nothing else to wait on.
-    while await connection.fetchval("SELECT count(*) FROM activity.activity_events") < PUBLISHED:  # noqa: ASYNC110
+    while await connection.fetchval("SELECT count(*) FROM activity.activity_events") < signals:  # noqa: ASYNC110
         await asyncio.sleep(1)
 
 
-async def multiply(connection: asyncpg.Connection, times: int) -> None:
+async def multiply(connection: asyncpg.Connection, times: int, published: int = PUBLISHED) -> None:
     """As many signals again for each time but the first, of other entities, at other moments, of other severity."""
     columns = [
         f'"{row["column_name"]}"'
@@ -74,10 +74,27 @@ async def multiply(connection: asyncpg.Connection, times: int) -> None:
             INSERT INTO signals ({", ".join(_ALTERED)}, {names})
             SELECT gen_random_uuid(), gen_random_uuid(), canonical_node_id || '/{number}',
                 detected_at - random() * interval '700 days', floor(random() * 101), true, {names}
-            FROM signals WHERE canonical_node_id !~ '/\\d+$' LIMIT {PUBLISHED:d}
+            FROM signals WHERE canonical_node_id !~ '/\\d+$' LIMIT {published:d}
             """  # noqa: S608 - names of columns
         )
     await connection.execute(_WORKED_ON)
     await connection.execute("VACUUM (ANALYZE) signals")
     # What the service does by itself within seconds, at the latest; the benchmark does not wait for autovacuum.
     await connection.execute("CHECKPOINT")
+
+
+async def tell_workflow(connection: asyncpg.Connection) -> None:
+    """Let the workflow service know the copies as well, so that somebody can be assigned to them."""
+    same = """event_sequence, metric_id, facility, facility_id, system_name, service_line, sub_service_line,
+        group_value, description, metric_value, peer_mean, simplified_signal_type, simplified_severity"""
+    await connection.execute(
+        f"""
+        INSERT INTO workflow.known_signals (signal_id, entity_id, detected_at, is_current, was_current,
+            domain, polarity, magnitude_tier, {same.replace("event_", "").replace("simplified_", "")})
+        SELECT id, entity_id, detected_at, true, true, domain::text::workflow.signal_domain,
+            polarity::text::workflow.metric_polarity, magnitude_tier::text::workflow.magnitude_tier, {same}
+        FROM signals.signals WHERE canonical_node_id ~ '/\\d+$'
+        ON CONFLICT DO NOTHING
+        """  # noqa: S608 - names of columns
+    )
+    await connection.execute("VACUUM (ANALYZE) workflow.known_signals")

@@ -1,0 +1,98 @@
+"""Whether the streams have brought what the feed holds: all that fits, once, in order."""
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+from urllib.parse import parse_qs
+from uuid import UUID
+
+import asyncpg
+
+from benchmarks.api_load.crowd import Crowd
+from benchmarks.api_load.notes import Followed
+
+_HEARD_SECONDS: Final = 90.0
+"""Some heartbeats: so long after an event everybody has heard of a position behind it."""
+
+_MOST: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """All streams together."""
+
+    streams: int
+    expected: int
+    seen: int
+    connections: int
+    complaints: list[str]
+
+
+async def heard_all(crowd: Crowd, connection: asyncpg.Connection) -> list[Followed]:
+    """What the streams have seen once each of them has passed the present end of the feed, or has had the time to."""
+    head = await connection.fetchval("SELECT coalesce(max(position), 0) FROM activity.activity_events")
+    deadline = monotonic() + _HEARD_SECONDS
+    while True:
+        followed = await crowd.followed()
+        if all((one.reached or 0) >= head for one in followed) or monotonic() > deadline:
+            return followed
+        await asyncio.sleep(1.0)
+
+
+async def judge(followed: Sequence[Followed], connection: asyncpg.Connection) -> Brought:
+    """Every stream against the table, position by position."""
+    begun = min((one.begun for one in followed if one.begun is not None), default=0)
+    end = max((one.reached for one in followed if one.reached is not None), default=0)
+    rows = await connection.fetch(
+        "SELECT position, event_type::text AS kind, user_id FROM activity.activity_events "
+        "WHERE position > $1 AND position <= $2 ORDER BY position",
+        begun,
+        end,
+    )
+    complaints = [f"the feed has {len(rows)} events between {begun} and {end}"] if len(rows) != end - begun else []
+    expected = 0
+    fitting: dict[str, list[int]] = {}
+    for one in followed:
+        if one.query not in fitting:
+            fitting[one.query] = _fitting(rows, one.query)
+        if one.begun is None or one.reached is None:
+            complaints.append(f"{one.query}: the stream never began")
+            continue
+        positions = fitting[one.query]
+        due = positions[bisect_right(positions, one.begun) : bisect_right(positions, one.reached)]
+        expected += len(due)
+        if one.positions != due:
+            complaints.append(_difference(one, due))
+        if one.reached < end and bisect_left(positions, one.reached + 1) < len(positions):
+            behind = len(positions) - bisect_right(positions, one.reached)
+            complaints.append(f"{one.query}: still {behind} events behind")
+    return Brought(
+        streams=len(followed),
+        expected=expected,
+        seen=sum(len(one.positions) for one in followed),
+        connections=sum(one.connections for one in followed),
+        complaints=complaints,
+    )
+
+
+def _fitting(rows: Sequence[asyncpg.Record], query: str) -> list[int]:
+    wanted = parse_qs(query.removeprefix("?"))
+    kinds = set(wanted.get("event_type", []))
+    users = {UUID(user) for user in wanted.get("user_id", [])}
+    return [
+        row["position"]
+        for row in rows
+        if (not kinds or row["kind"] in kinds) and (not users or row["user_id"] in users)
+    ]
+
+
+def _difference(one: Followed, due: Sequence[int]) -> str:
+    missing = sorted(set(due) - set(one.positions))
+    other = sorted(set(one.positions) - set(due))
+    what = f"{len(missing)} missing {missing[:_MOST]}, {len(other)} that do not fit {other[:_MOST]}"
+    doubled = len(one.positions) - len(set(one.positions))
+    ordered = "" if one.positions == sorted(one.positions) else ", out of order"
+    return f"{one.query or 'everything'} after {one.begun}: {what}, {doubled} doubled{ordered}"

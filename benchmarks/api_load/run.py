@@ -1,0 +1,215 @@
+"""A month of signals while leaders work, and how many of them it takes until somebody waits.
+
+The leaders come in steps. At one of the steps the month is published as well; at the others the engine sends what keeps
+the feed alive. What is saturated is said by what follows the last step that held: errors, or a p99 above the limit.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter
+from typing import Any, Final
+
+import asyncpg
+
+from benchmarks import publishing
+from benchmarks.api_load import accounts, place, tables
+from benchmarks.api_load.crowd import Crowd
+from benchmarks.api_load.judging import Brought, heard_all, judge
+from benchmarks.api_load.notes import Requests, percentile
+from benchmarks.many_signals import PUBLISHED, multiply, publish, tell_workflow
+from benchmarks.measure import Figures, Report
+from benchmarks.processes import Processes
+from deploy.local.stack import LocalStack
+from tests.e2e.tokens import login
+from tests.support import oracles
+from tests.support.eventually import eventually
+
+P99_MILLISECONDS: Final = 500.0
+"""Of all requests together: where one in a hundred waits longer, somebody who opens a page of five requests notices."""
+
+_SETTLE_SECONDS: Final = 5.0
+_DRAIN_SECONDS: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large all of it is."""
+
+    signals: int = 1_000_000
+    users: int = 200
+    """Beside whom the month is published."""
+    month: int = 50_000
+    month_seconds: float = 150.0
+    steps: tuple[int, ...] = (50, 100, 200, 400, 800)
+    step_seconds: float = 30.0
+    published_per_second: float = 20.0
+    """At every other step."""
+
+    @property
+    def all_steps(self) -> list[int]:
+        """Those of the month among them."""
+        return sorted({*self.steps, self.users})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """So many leaders for some seconds."""
+
+    requests: Requests
+    published: int
+    cpu: Mapping[str, float]
+    """Seconds of CPU time a second, by process."""
+    statements: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def p99(self) -> float:
+        """Of all requests, in milliseconds."""
+        return percentile(self.requests.all_milliseconds, 99)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nobody waits too long or in vain."""
+        return not self.requests.failures and self.p99 <= P99_MILLISECONDS
+
+
+async def run(_: int) -> list[Report]:
+    """In full size, for whoever runs all benchmarks."""
+    return await measure(Size())
+
+
+async def measure(size: Size) -> list[Report]:
+    """On a stack of its own."""
+    with place.stack_for_leaders() as stack:
+        connection = await place.connect(stack)
+        _say("making the signals")
+        await fill(stack, connection, size.signals)
+        _say("making the accounts")
+        administrator = await asyncio.to_thread(login, stack, "admin")
+        people = await accounts.make(stack, administrator, size.all_steps[-1])
+        async with Crowd(stack.gateway_url, people, stack.settings.local_dir) as crowd:
+            processes = Processes(stack, {"leaders": crowd.pid, "benchmark": os.getpid()})
+            steps = [
+                await _step(stack, connection, crowd, processes, size, number, users)
+                for number, users in enumerate(size.all_steps, start=1)
+            ]
+            _say("looking at what came of it")
+            brought = await judge(await heard_all(crowd, connection), connection)
+        complaints = await oracles.complaints(stack, await _worked_on(connection))
+        await connection.close()
+    if found := brought.complaints + complaints:
+        raise RuntimeError("\n".join(found[:20]))
+    return _reports(size, steps, brought)
+
+
+async def fill(stack: LocalStack, connection: asyncpg.Connection, signals: int) -> None:
+    """So many signals, those above some through Kafka as copies by SQL, which the workflow service knows as well."""
+    through_kafka = min(signals, PUBLISHED)
+    await publish(stack, connection, through_kafka)
+    if signals > through_kafka:
+        await multiply(connection, signals // through_kafka, through_kafka)
+        await tell_workflow(connection)
+
+
+async def _step(
+    stack: LocalStack,
+    connection: asyncpg.Connection,
+    crowd: Crowd,
+    processes: Processes,
+    size: Size,
+    number: int,
+    users: int,
+) -> Step:
+    is_month = users == size.users
+    seconds = size.month_seconds if is_month else size.step_seconds
+    signals = size.month if is_month else int(size.published_per_second * seconds)
+    plan = publishing.Plan(signals, signals / seconds, signals, publishing.LAST_MONTH + number)
+    _say(f"{users} leaders, {plan.per_second:.0f} signals a second, {seconds:.0f} s")
+    await crowd.at_work(users)
+    await asyncio.sleep(_SETTLE_SECONDS)
+    await crowd.take()
+    before = await _recorded(connection)
+    await place.statements(connection)
+    processes.cpu_seconds()
+    begun = perf_counter()
+    publisher = publishing.start(stack.kafka.bootstrap_servers, plan)
+    await asyncio.sleep(seconds)
+    requests = await crowd.take()
+    took = perf_counter() - begun
+    cpu = {name: value / took for name, value in processes.cpu_seconds().items()}
+    ran = await place.statements(connection)
+    await publishing.until_published(publisher)
+    late = perf_counter() - begun - seconds
+    behind = signals - (await _recorded(connection) - before)
+
+    async def left() -> int:
+        return signals - (await _recorded(connection) - before)
+
+    await eventually(left, lambda missing: missing <= 0, seconds=_DRAIN_SECONDS, every=0.5)
+    drained = perf_counter() - begun - seconds
+    notes = [
+        f"{signals:,} signals published within {seconds + late:.0f} s; {max(0, behind):,} of them were not recorded "
+        f"at the end of it, and none {max(0.0, drained - late):.0f} s later"
+    ]
+    step = Step(requests, signals, cpu, ran, notes)
+    _say(f"  {requests.per_second:.0f} requests/s, p99 {step.p99:.0f} ms, {requests.failed} failed")
+    return step
+
+
+async def _recorded(connection: asyncpg.Connection) -> int:
+    """Detections that the audit log knows: the last to hear of a signal is the activity service."""
+    return int(
+        await connection.fetchval(
+            "SELECT count(*) FROM activity.audit_log WHERE source = '/services/signals' AND sequence = 1"
+        )
+    )
+
+
+async def _worked_on(connection: asyncpg.Connection) -> list[Any]:
+    """Signals that somebody worked on, but for copies, of which there are no events."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT s.id FROM workflow.assignments AS a JOIN signals.signals AS s ON s.id = a.signal_id "
+        "WHERE s.canonical_node_id !~ '/\\d+$'"
+    )
+    return [row["id"] for row in rows]
+
+
+def _reports(size: Size, steps: list[Step], brought: Brought) -> list[Report]:
+    month = next(step for step in steps if step.requests.users == size.users)
+    held = [step for step in steps if step.holds]
+    reached = max((step.requests.per_second for step in held), default=0.0)
+    noted = [
+        *month.notes,
+        f"{brought.streams} streams, {brought.connections} connections: {brought.seen:,} of {brought.expected:,} "
+        "events that fit their filters, none missing, doubled or out of order",
+        f"from an event to its reader: p50 {median(month.requests.delivery_milliseconds):.0f} ms, "
+        f"p99 {percentile(month.requests.delivery_milliseconds, 99):.0f} ms",
+        *tables.operations(month.requests),
+        *tables.refused(month.requests),
+        *tables.cpu(month.cpu),
+        *tables.statements(month.statements, month.requests.seconds),
+    ]
+    return [
+        Report(
+            "api_load",
+            Figures(f"{size.users} leaders, {size.signals:,} signals, p99", "ms", [month.p99]),
+            Figures("  to stay below", "ms", [P99_MILLISECONDS]),
+            to_reach=1.0,
+            notes=noted,
+            less_is_better=True,
+        ),
+        Report(
+            "api_load saturation",
+            Figures("requests of leaders before one in 100 waits", "requests/s", [reached]),
+            Figures(f"  what {size.users} leaders ask", "requests/s", [month.requests.per_second]),
+            to_reach=1.0,
+            notes=tables.steps(steps),
+        ),
+    ]
+
+
+def _say(line: str) -> None:
+    print(f"  {line}", flush=True)
