@@ -106,7 +106,7 @@ kubernetes-test: $(INSTALLED) ## the dev overlay on the cluster of kubectl's con
 
 install: $(INSTALLED) ## make the virtual environment; every other target does it when it is needed
 
-lock: $(INSTALLED) ## pin all dependencies anew: requirements*.lock, Kafka's JARs; UPGRADE= only what is new or gone
+lock: $(INSTALLED) ## pin all dependencies anew: requirements*.lock, the JARs; UPGRADE= only what is new or gone
 	@$(UV); set -e; \
 	"$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate $(UPGRADE) --extra demo --extra local --extra dev --output-file requirements.lock pyproject.toml; \
@@ -117,6 +117,7 @@ lock: $(INSTALLED) ## pin all dependencies anew: requirements*.lock, Kafka's JAR
 	echo uv | "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate $(UPGRADE) - >> requirements-uv.lock
 	@$(PY) -m deploy.local.jars
+	@$(PY) -m benchmarks.connect_jars
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \

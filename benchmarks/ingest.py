@@ -30,7 +30,7 @@ from tests.support.service import migrate, service_settings
 
 SIGNALS = 100_000
 _BATCH = 1000
-_EMPTY = "TRUNCATE signals, outbox, inbox, event_sequences, option_deltas, option_counts"
+EMPTY = "TRUNCATE signals, outbox, inbox, event_sequences, option_deltas, option_counts"
 
 
 async def run(servers: Servers, rounds: int) -> list[Report]:
@@ -107,10 +107,10 @@ class _Publication:
     async def make(cls, servers: Servers, connection: asyncpg.Connection, seed: int) -> Self:
         """Publish, and ingest once to know the rows."""
         topic = f"{ENGINE_SIGNALS.name}-{uuid4().hex[:8]}"
-        size = await _publish(servers, topic, seed)
+        size = await publish(servers, topic, seed)
         await _empty(connection)
         await _consume(servers, topic, connection)
-        rows, columns = await _stored_rows(connection)
+        rows, columns = await stored_rows(connection)
         return cls(servers, connection, topic, size, rows, columns)
 
     async def ingest(self) -> float:
@@ -120,7 +120,7 @@ class _Publication:
     async def copy_and_upsert(self) -> float:
         """Signals per second, of ready rows."""
         started = perf_counter()
-        await _copy_and_upsert(self.connection, self.rows, self.columns)
+        await copy_rows(self.connection, self.rows, self.columns)
         return SIGNALS / (perf_counter() - started)
 
 
@@ -132,22 +132,22 @@ def _settings(servers: Servers) -> SignalsSettings:
 
 
 async def _empty(connection: asyncpg.Connection) -> None:
-    await connection.execute(_EMPTY)
+    await connection.execute(EMPTY)
     await connection.execute("CHECKPOINT")
 
 
-async def _publish(servers: Servers, topic: str, seed: int) -> float:
-    """Put the signals on a topic of their own; returns their mean size in bytes."""
+async def publish(servers: Servers, topic: str, seed: int, count: int = SIGNALS) -> float:
+    """Put signals on a topic of their own; returns their mean size in bytes."""
     await apply(servers.kafka.bootstrap_servers, [replace(ENGINE_SIGNALS, name=topic)])
     total = 0
     producer = AIOKafkaProducer(
         bootstrap_servers=servers.kafka.bootstrap_servers, linger_ms=5, max_batch_size=256 * 1024
     )
     async with producer:
-        for message in from_load(SIGNALS, seed=seed, as_of=None).messages:
+        for message in from_load(count, seed=seed, as_of=None).messages:
             total += len(message.value)
             await producer.send(topic, message.value, message.key.encode())
-    return total / SIGNALS
+    return total / count
 
 
 async def _consume(servers: Servers, topic: str, connection: asyncpg.Connection) -> float:
@@ -183,7 +183,7 @@ async def _committed(servers: Servers, group: str) -> int:
         await admin.close()
 
 
-async def _stored_rows(connection: asyncpg.Connection) -> tuple[list[tuple[Any, ...]], list[str]]:
+async def stored_rows(connection: asyncpg.Connection) -> tuple[list[tuple[Any, ...]], list[str]]:
     """What ours stored, as records for COPY, in the order of insertion."""
     columns = [
         row["column_name"]
@@ -196,7 +196,8 @@ async def _stored_rows(connection: asyncpg.Connection) -> tuple[list[tuple[Any, 
     return [tuple(row) for row in await connection.fetch(f"SELECT {names} FROM signals ORDER BY ctid")], columns  # noqa: S608
 
 
-async def _copy_and_upsert(connection: asyncpg.Connection, rows: list[tuple[Any, ...]], columns: list[str]) -> None:
+async def copy_rows(connection: asyncpg.Connection, rows: list[tuple[Any, ...]], columns: list[str]) -> None:
+    """Store ready rows: each batch copied into a temporary table and upserted from there, in one transaction."""
     names = ", ".join(f'"{column}"' for column in columns)
     updates = ", ".join(f'"{column}" = excluded."{column}"' for column in columns if column not in ("id", "created_at"))
     upsert = (

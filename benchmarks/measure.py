@@ -32,7 +32,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One benchmark: ours, what it is held against, and the ratio of the medians to reach."""
+    """One benchmark: ours, what it is held against, and the ratio of the medians to reach; what else was measured."""
 
     name: str
     ours: Figures
@@ -40,6 +40,7 @@ class Report:
     to_reach: float
     notes: list[str] = field(default_factory=list)
     less_is_better: bool = False
+    beside: list[Figures] = field(default_factory=list)
 
     @property
     def ratio(self) -> float:
@@ -65,7 +66,7 @@ def show(reports: list[Report]) -> str:
     """The table for the screen."""
     lines = [f"{'benchmark':<46}{'min':>10}{'median':>10}{'max':>10}  {'unit':<12}{'ratio':>7}{'to reach':>12}"]
     for report in reports:
-        for figures in (report.ours, report.limit):
+        for figures in (report.ours, report.limit, *report.beside):
             digits = 2 if figures.median < _WHOLE_FROM else 0
             values = (min(figures.values), figures.median, max(figures.values))
             row = f"{figures.name:<46}" + "".join(f"{value:>10,.{digits}f}" for value in values)

@@ -22,16 +22,16 @@ from shared.settings import ServiceSettings
 
 MESSAGES = 60_000
 _SCHEMA = "relay_benchmark"
-_VALUE = b'{"specversion":"1.0","filler":"' + b"x" * 1300 + b'"}'
+VALUE = b'{"specversion":"1.0","filler":"' + b"x" * 1300 + b'"}'
 
 
 async def run(servers: Servers, rounds: int) -> list[Report]:
     """Measure on servers of their own."""
-    messages = [(str(uuid4()).encode(), _VALUE + b"%07d" % number) for number in range(MESSAGES)]
+    messages = [(str(uuid4()).encode(), VALUE + b"%07d" % number) for number in range(MESSAGES)]
     connection = await asyncpg.connect(servers.postgres.admin_url)
     await connection.execute(f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE; CREATE SCHEMA {_SCHEMA}")
     await connection.execute(f"SET search_path = {_SCHEMA}")
-    await connection.execute(_TABLE)
+    await connection.execute(TABLE)
     topic = f"relay-{uuid4().hex[:8]}"
     await apply(servers.kafka.bootstrap_servers, [replace(COMPASS_SIGNALS, name=topic)])
 
@@ -78,12 +78,12 @@ async def run(servers: Servers, rounds: int) -> list[Report]:
             Figures("relay", "messages/s", mine),
             Figures("  limit: send from memory", "messages/s", theirs),
             to_reach=0.5,
-            notes=[f"{MESSAGES:,} messages of {len(_VALUE) + 7:,} bytes, relay's start included"],
+            notes=[f"{MESSAGES:,} messages of {len(VALUE) + 7:,} bytes, relay's start included"],
         )
     ]
 
 
-_TABLE = """
+TABLE = """
 CREATE TABLE outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic varchar(249) NOT NULL, key bytea, value bytea,
     headers jsonb, created_at timestamptz NOT NULL DEFAULT clock_timestamp()
