@@ -7,7 +7,20 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import bulk, export, feed_latency, feed_page, gateway, ingest, login_flood, paced, reading, relay
+from benchmarks import (
+    bulk,
+    export,
+    feed_latency,
+    feed_page,
+    gateway,
+    ingest,
+    ingest_peer,
+    login_flood,
+    paced,
+    reading,
+    relay,
+    relay_peer,
+)
 from benchmarks.measure import Report, show, store
 from benchmarks.servers import Servers, servers
 
@@ -26,14 +39,21 @@ ON_A_STACK: dict[str, Callable[[int], Coroutine[Any, Any, list[Report]]]] = {
     "login_flood": login_flood.run,
 }
 """Those that start all processes themselves."""
+BESIDE_A_PEER: dict[str, Callable[[int, int | None], Coroutine[Any, Any, list[Report]]]] = {
+    "ingest_peer": ingest_peer.inserts,
+    "ingest_peer_updates": ingest_peer.updates,
+    "relay_peer": relay_peer.run,
+}
+"""Those that download a peer, and can be tried with another size than their own."""
 
 
 def main() -> None:
     """The command line."""
-    names = [*BENCHMARKS, *ON_A_STACK]
+    names = [*BENCHMARKS, *ON_A_STACK, *BESIDE_A_PEER]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(names)}; all unless named")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of each side (5)")
+    parser.add_argument("--size", type=int, help="signals or messages of a benchmark beside a peer, to try it")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(names)
     if unknown:
@@ -44,10 +64,14 @@ def main() -> None:
         if name in ON_A_STACK:
             reports += _run(ON_A_STACK[name](arguments.rounds))
             continue
+        if name in BESIDE_A_PEER:
+            reports += _run(BESIDE_A_PEER[name](arguments.rounds, arguments.size))
+            continue
         with servers() as pair:
             reports += _run(BENCHMARKS[name](pair, arguments.rounds))
     print(show(reports))
-    print(f"stored in benchmarks/results/{store(reports).name}")
+    if arguments.size is None:  # a try is no figure
+        print(f"stored in benchmarks/results/{store(reports).name}")
 
 
 def _run(benchmark: Coroutine[Any, Any, list[Report]]) -> list[Report]:
