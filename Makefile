@@ -22,7 +22,7 @@ WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run publish clean-data test two-instances fuzz faults bench check generate client format image compose-up compose-down compose-test kubernetes-test lock install
+.PHONY: help run publish clean-data test two-instances fuzz faults bench load soak check generate client format image compose-up compose-down compose-test kubernetes-test lock install
 
 ##@ Use
 
@@ -79,6 +79,15 @@ faults: $(INSTALLED) ## SEEDS=200 of faults, FROM=1, less those already run; SEE
 
 bench: $(INSTALLED) ## the benchmarks, each with its limit in the same run; BENCH=ingest for one of them
 	@exec $(PY) -m benchmarks $(BENCH)
+
+load: $(INSTALLED) ## USERS=200 leaders with streams, SIGNALS=1000000, beside a month of MONTH=50000; then STEPS=50,100,200,400,800
+	@exec $(PY) -m benchmarks.api_load $(if $(USERS),--users "$(USERS)") $(if $(SIGNALS),--signals "$(SIGNALS)") \
+		$(if $(MONTH),--month "$(MONTH)") $(if $(MONTH_SECONDS),--month-seconds "$(MONTH_SECONDS)") \
+		$(if $(STEPS),--steps "$(STEPS)") $(if $(STEP_SECONDS),--step-seconds "$(STEP_SECONDS)")
+
+soak: $(INSTALLED) ## MINUTES=60 of RATE= requests and PUBLISH= signals a second: nothing lost, and nothing that grows by the hour
+	@exec $(PY) -m benchmarks.soak $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(RATE),--rate "$(RATE)") \
+		$(if $(PUBLISH),--publish "$(PUBLISH)") $(if $(SIGNALS),--signals "$(SIGNALS)")
 
 ##@ Containers
 

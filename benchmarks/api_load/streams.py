@@ -5,6 +5,7 @@ from array import array
 from collections.abc import Callable
 from datetime import datetime
 from time import time
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import gevent
@@ -15,6 +16,13 @@ _ID = re.compile(rb"(?:^|\n)id: (\d+)\n")
 _CREATED = re.compile(rb'"created_at":"([^"]{20,40})","read":')
 _PATIENCE_SECONDS = 45.0
 """Three heartbeats: a stream that is silent for longer is dead."""
+
+
+class Connection(Protocol):
+    """What a stream is read from."""
+
+    def recv(self, bufsize: int, /) -> bytes:
+        """Some bytes; none at its end."""
 
 
 class Stream:
@@ -67,17 +75,20 @@ class Stream:
             if not head.startswith(b"HTTP/1.1 200 "):
                 raise ConnectionError(head.split(b"\r\n", 1)[0].decode("latin-1"))
             self.connections += 1
-            self._follow(connection, Chunks(rest))
+            self.follow(connection, Chunks(rest))
         finally:
             connection.close()
 
-    def _follow(self, connection: socket.socket, chunks: "Chunks") -> None:
+    def follow(self, connection: Connection, chunks: "Chunks") -> None:
+        """Note what comes until the stream ends; ConnectionError where it is cut."""
         text = b""
-        while not chunks.ended:
+        while True:
             text += chunks.take()
             whole, separator, text = text.rpartition(b"\n\n")
             if separator:
                 self._note(whole + separator)
+            if chunks.ended:
+                return
             data = connection.recv(256 * 1024)
             if not data:
                 raise ConnectionError("the stream was cut")

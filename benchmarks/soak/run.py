@@ -1,0 +1,197 @@
+"""Engine, leaders and streams at work for as long as is asked, looked at every few seconds, judged at the end."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Final
+
+import asyncpg
+import msgspec
+import pytest
+
+from benchmarks import publishing
+from benchmarks.api_load import accounts, judging, place
+from benchmarks.api_load.crowd import Crowd
+from benchmarks.api_load.run import fill
+from benchmarks.measure import RESULTS
+from benchmarks.processes import Processes
+from benchmarks.soak import verdict
+from benchmarks.soak.limits import SLOPES_FROM_MINUTES, limits
+from benchmarks.soak.sampling import Sample, Sampler
+from deploy.local.stack import LocalStack
+from tests.e2e.tokens import login
+from tests.faults.quiescence import GROUPS, read_ends, unread
+from tests.support import oracles
+from tests.support.eventually import eventually
+
+REQUESTS_PER_LEADER: Final = 1.0
+"""A second, with the pauses that a leader makes."""
+
+_LEAST_SHARE: Final = 0.1
+_REST_SECONDS: Final = 120.0
+_SHORT_TOKEN_SECONDS: Final = "45"  # noqa: S105 - so that a short soak has sessions that go on and streams that resume
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """How long, and how much of what."""
+
+    minutes: float = 60.0
+    rate: float = 120.0
+    """Requests of leaders a second."""
+    publish: float = 20.0
+    """Signals a second."""
+    signals: int = 20_000
+    """In the database when it begins."""
+    every: float = 5.0
+    """Seconds between samples."""
+
+    @property
+    def users(self) -> int:
+        """Leaders who ask so much, ten at least: each of ten follows something else."""
+        return max(10, round(self.rate / REQUESTS_PER_LEADER))
+
+    @property
+    def plan(self) -> publishing.Plan:
+        """Some months of the same entities, each published twice: new detections and corrections of them."""
+        signals = max(1, int(self.publish * self.minutes * 60))
+        entities = min(self.signals, max(1, signals // 10))
+        return publishing.Plan(signals, self.publish, entities, publishing.LAST_MONTH + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it."""
+
+    soak: Soak
+    samples: list[Sample]
+    lines: list[verdict.Line]
+    streams: judging.Brought
+    complaints: list[str]
+
+
+async def run(soak: Soak) -> Outcome:
+    """On a stack of its own."""
+    with ExitStack() as cleanup:
+        if soak.minutes < SLOPES_FROM_MINUTES:
+            environment = cleanup.enter_context(pytest.MonkeyPatch.context())
+            environment.setenv("COMPASS_ACCESS_TOKEN_SECONDS", _SHORT_TOKEN_SECONDS)
+        stack = cleanup.enter_context(place.stack_for_leaders())
+        connection = await place.connect(stack)
+        _say(f"making {soak.signals:,} signals and {soak.users} accounts")
+        await fill(stack, connection, soak.signals)
+        people = await accounts.make(stack, await asyncio.to_thread(login, stack, "admin"), soak.users)
+        before = await _detections(connection)
+        async with Crowd(stack.gateway_url, people, stack.settings.local_dir) as crowd:
+            await crowd.at_work(soak.users)
+            processes = Processes(stack, {"leaders": crowd.pid, "benchmark": os.getpid()})
+            sampler = Sampler(stack, connection, processes)
+            samples = await _soak(soak, stack, crowd, sampler)
+            await sampler.close()
+            _say("waiting until nothing is on its way, and everybody has heard of it")
+            complaints = await _rest(stack, connection)
+            brought = await judging.judge(await judging.heard_all(crowd, connection), connection)
+        # Without leaders nothing moves, and what is at rest must agree with itself.
+        complaints += await _rest(stack, connection)
+        made = await _detections(connection) - before
+        if made != soak.plan.detections:
+            complaints.append(f"lost or doubled: {made:,} detections stored of {soak.plan.detections:,}")
+        ids = [row["id"] for row in await connection.fetch("SELECT id FROM signals.signals")]
+        complaints += await oracles.complaints(stack, ids)
+        await connection.close()
+    judged = verdict.lines(samples, limits(soak.users))
+    complaints += verdict.complaints(samples, judged) + brought.complaints
+    # A machine may be slow; but where nobody asks and nothing comes, all is flat as well.
+    if _asked(samples) < soak.rate * _LEAST_SHARE or brought.seen == 0:
+        complaints.append(f"there was no load: {_asked(samples):.1f} requests/s, {brought.seen} events in the streams")
+    return Outcome(soak, samples, judged, brought, complaints)
+
+
+async def _soak(soak: Soak, stack: LocalStack, crowd: Crowd, sampler: Sampler) -> list[Sample]:
+    """The load itself."""
+    publisher = asyncio.create_task(
+        publishing.until_published(publishing.start(stack.kafka.bootstrap_servers, soak.plan))
+    )
+    samples: list[Sample] = []
+    begun = perf_counter()
+    await crowd.take()
+    while not publisher.done() or not samples:
+        await asyncio.sleep(max(0.0, begun + soak.every * (len(samples) + 1) - perf_counter()))
+        samples.append(await sampler.sample(perf_counter() - begun, await crowd.take()))
+        if len(samples) % 12 == 1:
+            _tell(samples[-1])
+    await publisher
+    return samples
+
+
+def _tell(sample: Sample) -> None:
+    services = ", ".join(f"{name} {mib:.0f}" for name, mib in sample.memory_mib.items())
+    _say(
+        f"{sample.seconds / 60:6.1f} min: {sample.requests_per_second:.0f} requests/s, p99 {sample.p99:.0f} ms, "
+        f"lag {sum(sample.lag.values()):.0f}, MiB: {services}"
+    )
+
+
+async def _detections(connection: asyncpg.Connection) -> int:
+    return int(await connection.fetchval("SELECT count(*) FROM signals.signals"))
+
+
+async def _rest(stack: LocalStack, connection: asyncpg.Connection) -> list[str]:
+    """What is still on its way when it has had the time to arrive."""
+
+    async def on_its_way() -> list[str]:
+        found = await read_ends(stack.kafka.bootstrap_servers)
+        inboxes = " UNION ALL ".join(
+            f"SELECT consumer_group, topic, partition, next_offset FROM {service}.inbox"  # noqa: S608 - our own names
+            for service in GROUPS
+        )
+        stored = {(row[0], row[1], row[2]): row[3] for row in await connection.fetch(inboxes)}
+        return list(unread(found, stored))
+
+    try:
+        await eventually(on_its_way, lambda left: not left, seconds=_REST_SECONDS, every=1.0)
+    except AssertionError as error:
+        return [str(error)]
+    return []
+
+
+def _asked(samples: Sequence[Sample]) -> float:
+    """Requests a second, over all the time."""
+    return sum(sample.requests_per_second for sample in samples) / len(samples)
+
+
+def report(outcome: Outcome) -> str:
+    """For the screen."""
+    samples, streams = outcome.samples, outcome.streams
+    text = [
+        verdict.table(outcome.lines),
+        f"{outcome.soak.users} leaders asked {_asked(samples):.0f} times a second for "
+        f"{samples[-1].seconds / 60:.1f} minutes, beside {outcome.soak.publish:g} signals a second; {streams.streams} "
+        f"streams, {streams.connections} connections, brought {streams.seen:,} of {streams.expected:,} events",
+        *_growing(samples),
+    ]
+    return "\n".join([*text, *(f"COMPLAINT: {complaint}" for complaint in outcome.complaints)])
+
+
+def _growing(samples: Sequence[Sample]) -> list[str]:
+    """The tables that grow most: with the data, as they have to."""
+    first, last = samples[0].table_mib, samples[-1].table_mib
+    grown: Mapping[str, float] = {name: mib - first.get(name, 0.0) for name, mib in last.items()}
+    most = sorted(grown, key=lambda name: -grown[name])[:8]
+    return ["tables that grew most: " + ", ".join(f"{name} {grown[name]:+.1f} MiB" for name in most)]
+
+
+def store(outcome: Outcome) -> str:
+    """Everything as JSON; answers the file's name."""
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}-soak.json"
+    file.write_bytes(msgspec.json.encode(outcome))
+    return file.name
+
+
+def _say(line: str) -> None:
+    print(f"  {line}", flush=True)
