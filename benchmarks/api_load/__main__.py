@@ -1,14 +1,15 @@
 """The load of leaders by itself, in any size: `make load`."""
 
 import argparse
+import sys
 
 import uvloop
 
-from benchmarks.api_load.run import Size, measure
+from benchmarks.api_load.run import LoadReport, Size, measure
 from benchmarks.measure import show, store
 
 
-def main() -> None:
+def main() -> int:
     """The command line."""
     default = Size()
     parser = argparse.ArgumentParser(description=__doc__)
@@ -23,7 +24,8 @@ def main() -> None:
     reports = uvloop.run(measure(Size(**vars(parser.parse_args()))))
     print(show(reports))
     print(f"stored in benchmarks/results/{store(reports).name}")
+    return 1 if any(isinstance(report, LoadReport) and report.complaints for report in reports) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

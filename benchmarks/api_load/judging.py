@@ -13,7 +13,11 @@ import asyncpg
 
 from benchmarks.api_load.crowd import Crowd
 from benchmarks.api_load.notes import Followed
+from deploy.local.stack import LocalStack
+from tests.faults.quiescence import GROUPS, read_ends, unread
+from tests.support.eventually import eventually
 
+_REST_SECONDS: Final = 120.0
 _HEARD_SECONDS: Final = 90.0
 """Some heartbeats: so long after an event everybody has heard of a position behind it."""
 
@@ -29,6 +33,24 @@ class Brought:
     seen: int
     connections: int
     complaints: list[str]
+
+
+async def rest(stack: LocalStack, connection: asyncpg.Connection) -> list[str]:
+    """What is still on its way through Kafka when it has had the time to arrive."""
+    inboxes = " UNION ALL ".join(
+        f"SELECT consumer_group, topic, partition, next_offset FROM {service}.inbox"  # noqa: S608 - our own names
+        for service in GROUPS
+    )
+
+    async def on_its_way() -> list[str]:
+        found = await read_ends(stack.kafka.bootstrap_servers)
+        return list(unread(found, {(row[0], row[1], row[2]): row[3] for row in await connection.fetch(inboxes)}))
+
+    try:
+        await eventually(on_its_way, lambda left: not left, seconds=_REST_SECONDS, every=1.0)
+    except AssertionError as error:
+        return [str(error)]
+    return []
 
 
 async def heard_all(crowd: Crowd, connection: asyncpg.Connection) -> list[Followed]:

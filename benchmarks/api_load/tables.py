@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from benchmarks.api_load.run import Step
 
 _STATEMENTS: Final = 12
+_STORED_STATEMENTS: Final = 40
 _LEAST_SHARE: Final = 0.005
 
 
@@ -50,6 +51,28 @@ def statements(ran: Sequence[Mapping[str, Any]], seconds: float) -> list[str]:
         for row in ran[:_STATEMENTS]
     ]
     return lines
+
+
+def content(step: "Step") -> dict[str, Any]:
+    """A step as it is stored: what the tables are made of."""
+    asked = step.requests
+    return {
+        "leaders": asked.users,
+        "signals": step.published,
+        "seconds": asked.seconds,
+        "requests_per_second": asked.per_second,
+        "p99": step.p99,
+        "operations": {
+            name: {"requests": len(values), "p50": percentile(values, 50), "p99": percentile(values, 99)}
+            for name, values in asked.milliseconds.items()
+        },
+        "failures": asked.failures,
+        "refusals": asked.refusals,
+        "stream_troubles": asked.stream_troubles,
+        "cores": step.cpu,
+        "statements": step.statements[:_STORED_STATEMENTS],
+        "notes": step.notes,
+    }
 
 
 def steps(all_steps: Sequence["Step"]) -> list[str]:

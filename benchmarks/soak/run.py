@@ -24,15 +24,12 @@ from benchmarks.soak.limits import SLOPES_FROM_MINUTES, limits
 from benchmarks.soak.sampling import Sample, Sampler
 from deploy.local.stack import LocalStack
 from tests.e2e.tokens import login
-from tests.faults.quiescence import GROUPS, read_ends, unread
 from tests.support import oracles
-from tests.support.eventually import eventually
 
 REQUESTS_PER_LEADER: Final = 1.0
 """A second, with the pauses that a leader makes."""
 
 _LEAST_SHARE: Final = 0.1
-_REST_SECONDS: Final = 120.0
 _SHORT_TOKEN_SECONDS: Final = "45"  # noqa: S105 - so that a short soak has sessions that go on and streams that resume
 
 
@@ -93,10 +90,10 @@ async def run(soak: Soak) -> Outcome:
             samples = await _soak(soak, stack, crowd, sampler)
             await sampler.close()
             _say("waiting until nothing is on its way, and everybody has heard of it")
-            complaints = await _rest(stack, connection)
+            complaints = await judging.rest(stack, connection)
             brought = await judging.judge(await judging.heard_all(crowd, connection), connection)
         # Without leaders nothing moves, and what is at rest must agree with itself.
-        complaints += await _rest(stack, connection)
+        complaints += await judging.rest(stack, connection)
         made = await _detections(connection) - before
         if made != soak.plan.detections:
             complaints.append(f"lost or doubled: {made:,} detections stored of {soak.plan.detections:,}")
@@ -138,25 +135,6 @@ def _tell(sample: Sample) -> None:
 
 async def _detections(connection: asyncpg.Connection) -> int:
     return int(await connection.fetchval("SELECT count(*) FROM signals.signals"))
-
-
-async def _rest(stack: LocalStack, connection: asyncpg.Connection) -> list[str]:
-    """What is still on its way when it has had the time to arrive."""
-
-    async def on_its_way() -> list[str]:
-        found = await read_ends(stack.kafka.bootstrap_servers)
-        inboxes = " UNION ALL ".join(
-            f"SELECT consumer_group, topic, partition, next_offset FROM {service}.inbox"  # noqa: S608 - our own names
-            for service in GROUPS
-        )
-        stored = {(row[0], row[1], row[2]): row[3] for row in await connection.fetch(inboxes)}
-        return list(unread(found, stored))
-
-    try:
-        await eventually(on_its_way, lambda left: not left, seconds=_REST_SECONDS, every=1.0)
-    except AssertionError as error:
-        return [str(error)]
-    return []
 
 
 def _asked(samples: Sequence[Sample]) -> float:
