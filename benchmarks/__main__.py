@@ -11,6 +11,7 @@ from benchmarks import (
     bulk,
     export,
     feed_latency,
+    feed_marks,
     feed_page,
     gateway,
     ingest,
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Servers, int], Coroutine[Any, Any, list[Report]]
     "ingest": ingest.run,
     "relay": relay.run,
     "feed_page": feed_page.run,
+    "feed_marks": feed_marks.run,
     "export": export.run,
 }
 ON_A_STACK: dict[str, Callable[[int], Coroutine[Any, Any, list[Report]]]] = {

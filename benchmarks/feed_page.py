@@ -24,6 +24,7 @@ from benchmarks.servers import Servers
 from benchmarks.statements import Statement, Timed, held_against, listening
 from deploy.local.ports import free_port
 from services.activity.main import create
+from services.activity.models import BLOCK
 from services.activity.settings import ActivitySettings
 from shared.pagination import encode_cursor
 from tests.support.service import SIGNING_KEY, migrate, service_settings, token, user_id
@@ -88,7 +89,7 @@ async def _side(servers: Servers, size: int) -> AsyncIterator[_Side]:
     owner_url = servers.postgres.owner_url("activity", database)
     url = servers.postgres.service_url("activity", database)
     migrate("activity", owner_url)
-    async with _service(servers, url) as client:
+    async with service(servers, url) as client:
         await fill(owner_url, size)
         queries = await paths(owner_url)
         headers = {"authorization": client.headers["authorization"]}
@@ -112,8 +113,8 @@ async def fill(url: str, size: int) -> None:
     )
     await connection.execute(_EVENTS.format(size=size, signals=size // _EVENTS_OF_A_SIGNAL))
     await connection.execute(_HEAD)
-    await connection.execute(_READS.format(user=_USER))
-    for table in ("activity_events", "feed_groups", "feed_reads"):
+    await connection.execute(_READS.format(user=_USER, block=BLOCK))
+    for table in ("activity_events", "feed_groups", "feed_read_bits"):
         await connection.execute(f"VACUUM ANALYZE {table}")
     await connection.close()
 
@@ -137,7 +138,7 @@ async def paths(url: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _service(servers: Servers, url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def service(servers: Servers, url: str) -> AsyncIterator[httpx.AsyncClient]:
     """The service as its own process, and a client that may read."""
     port = free_port()
     own = {
@@ -202,10 +203,10 @@ _READS = """
     INSERT INTO feed_read_watermarks
     SELECT CAST(lpad(to_hex(n), 32, '0') AS uuid), feed_position - 10 * n FROM audit_head, generate_series(1, 198) AS n
     UNION ALL SELECT '{user}', feed_position - 1000 FROM audit_head;
-    INSERT INTO feed_reads (user_id, event_id, position)
-    SELECT mark.user_id, shown.id, shown.position
-    FROM feed_read_watermarks AS mark
-    JOIN activity_events AS shown ON shown.position > mark.position AND shown.position % 3 = 0;
+    INSERT INTO feed_read_bits (user_id, block, bits, flagged)
+    SELECT mark.user_id, place / {block}, bit_or(set_bit(B'0'::bit({block}), (place % {block})::integer, 1)), TRUE
+    FROM audit_head, feed_read_watermarks AS mark, generate_series(mark.position + 1, feed_position) AS place
+    WHERE place % 3 = 0 GROUP BY 1, 2;
     UPDATE feed_read_sweep SET position = (SELECT max(position) FROM feed_read_watermarks);
     UPDATE activity_events SET read = TRUE
     WHERE position <= (SELECT max(position) FROM feed_read_watermarks) OR position % 3 = 0

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+from services.activity.models import BLOCK
 from services.activity.repository_filters import FeedFilters, Values, conditions
 from services.activity.repository_reads import ReadState
 from shared.db import AnySession, raw_connection
@@ -17,8 +18,8 @@ Place: TypeAlias = tuple[datetime, UUID]
 Record: TypeAlias = Any
 """A row by the names of its columns."""
 
-# With so few events above the user's watermark, looking at all of them beats searching the feed for the unread ones.
-FEW_ABOVE_WATERMARK: Final = 5000
+# So few unread events are looked up one by one; that beats searching the feed for them.
+_FEW: Final = 5000
 
 _NEWEST_FIRST: Final = "ORDER BY e.created_at DESC, e.id DESC"
 # What the actor was called when the event happened, or first became known as.
@@ -51,8 +52,8 @@ async def page(
             f"{_NEWEST_FIRST} LIMIT {limit:d}"
         )
 
-    if unread and reads.head - reads.watermark <= FEW_ABOVE_WATERMARK:
-        candidates = newest(_above_watermark(reads, values), filters)
+    if unread and few_unread(reads):
+        candidates = newest(_unread(reads, values), filters)
     elif len(filters.event_types) > 1 and filters.signal_id is None:
         # Each type has its index in the order of the feed; a rare type among frequent ones is found at once.
         parts = [replace(filters, event_types=(event_type,)) for event_type in filters.event_types]
@@ -101,12 +102,13 @@ async def count(session: AnySession, filters: FeedFilters, reads: ReadState, *, 
     if filters.none:
         return min(reads.unread if unread else reads.head, COUNT_CAP + 1)
     values = Values()
-    few = unread and reads.head - reads.watermark <= FEW_ABOVE_WATERMARK
-    source = _above_watermark(reads, values) if few else "activity_events"
+    source = _unread(reads, values) if unread and few_unread(reads) else "activity_events"
     wanted = conditions(filters, values)
     if unread:
         wanted.append(f"NOT {is_read(reads, values)}")
-    some = f"SELECT FROM {source} AS e WHERE {_all(wanted)} LIMIT {COUNT_CAP + 1:d}"
+    # What is unread is new mostly: counting from the old end would first pass by all that was read.
+    order = _NEWEST_FIRST if unread and len(filters.event_types) <= 1 else ""
+    some = f"SELECT FROM {source} AS e WHERE {_all(wanted)} {order} LIMIT {COUNT_CAP + 1:d}"
     found: int = (await _fetch(session, f"SELECT count(*) AS count FROM ({some}) AS found", values))[0]["count"]  # noqa: S608
     return found
 
@@ -114,19 +116,37 @@ async def count(session: AnySession, filters: FeedFilters, reads: ReadState, *, 
 def is_read(reads: ReadState, values: Values) -> str:
     """Whether the user has read an event ``e``."""
     return (
-        f"(e.position <= {values.put(reads.watermark)} OR EXISTS (SELECT FROM feed_reads AS single "
-        f"WHERE single.user_id = {values.put(reads.user_id)} AND single.event_id = e.id))"
+        f"(e.position <= {values.put(reads.watermark)} OR EXISTS (SELECT FROM feed_read_bits AS noted "
+        f"WHERE noted.user_id = {values.put(reads.user_id)} AND noted.block = e.position / {BLOCK} "
+        f"AND get_bit(noted.bits, (e.position % {BLOCK})::integer) = 1))"
     )
 
 
-def _above_watermark(reads: ReadState, values: Values) -> str:
-    """The events above the watermark as a table of its own.
+def few_unread(reads: ReadState) -> bool:
+    """Whether it is cheaper to begin with all that the user has not read, which `unread_positions` tells."""
+    return reads.unread <= _FEW
 
-    The offset is a fence: without it the planner may search the whole feed, newest first, for the few. The range has
-    two ends, which the planner takes for narrow also where it does not know the values.
+
+def unread_positions(reads: ReadState, values: Values) -> str:
+    """The positions that the user has not read, as an array; only blocks that hold such are looked into."""
+    above, head = values.put(reads.watermark + 1), values.put(reads.head)
+    return f"""ARRAY(
+        SELECT place FROM generate_series({above}::bigint / {BLOCK}, {head}::bigint / {BLOCK}) AS every(block)
+        LEFT JOIN feed_read_bits AS noted ON noted.user_id = {values.put(reads.user_id)} AND noted.block = every.block
+        CROSS JOIN LATERAL generate_series(
+            greatest({above}, every.block * {BLOCK}), least({head}, every.block * {BLOCK} + {BLOCK - 1})
+        ) AS place
+        WHERE noted.count IS DISTINCT FROM {BLOCK}
+          AND coalesce(get_bit(noted.bits, (place % {BLOCK})::integer), 0) = 0
+    )"""  # noqa: S608 - constants
+
+
+def _unread(reads: ReadState, values: Values) -> str:
+    """What the user has not read as a table of its own.
+
+    The offset is a fence: without it the planner may search the whole feed, newest first, for the few.
     """
-    range_ = f"position BETWEEN {values.put(reads.watermark + 1)} AND {values.put(reads.head)}"
-    return f"(SELECT * FROM activity_events WHERE {range_} OFFSET 0)"  # noqa: S608 - constants
+    return f"(SELECT * FROM activity_events WHERE position = ANY({unread_positions(reads, values)}) OFFSET 0)"  # noqa: S608
 
 
 def _all(parts: Sequence[str]) -> str:

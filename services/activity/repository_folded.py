@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from services.activity.repository import FEW_ABOVE_WATERMARK, Place, Record, is_read
+from services.activity.repository import Place, Record, few_unread, is_read, unread_positions
 from services.activity.repository_filters import FeedFilters, Values, conditions_on_groups
 from services.activity.repository_reads import ReadState
 from shared.db import AnySession, raw_connection
@@ -56,11 +56,12 @@ def _conditions(filters: FeedFilters, reads: ReadState, values: Values, *, unrea
 
 
 def _has_unread(reads: ReadState, values: Values) -> str:
+    if few_unread(reads):
+        positions = unread_positions(reads, values)
+        return f"g.id IN (SELECT e.group_id FROM activity_events AS e WHERE e.position = ANY({positions}))"  # noqa: S608
     watermark = values.put(reads.watermark)
-    above = f"e.position > {watermark} AND NOT {is_read(reads, values)}"
-    if reads.head - reads.watermark <= FEW_ABOVE_WATERMARK:
-        # Looking at the few events above the watermark beats searching all groups for theirs.
-        few = f"SELECT e.group_id FROM activity_events AS e WHERE {above} AND e.position <= {values.put(reads.head)}"  # noqa: S608
-        return f"g.id IN ({few})"
-    own = f"SELECT FROM activity_events AS e WHERE e.group_id = g.id AND {above}"
+    own = (
+        f"SELECT FROM activity_events AS e WHERE e.group_id = g.id AND e.position > {watermark} "
+        f"AND NOT {is_read(reads, values)}"
+    )
     return f"g.last_position > {watermark} AND EXISTS ({own})"

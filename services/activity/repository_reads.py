@@ -1,4 +1,8 @@
-"""SQL of what each user has read: a watermark, and single events above it."""
+"""SQL of what each user has read: a watermark, and above it a bit for each event.
+
+Statements take the first position above the watermark apart: its block, and its place there. What a block says of
+positions at or below the watermark does not count; it may be anything.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import CursorResult, exists, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.activity.models import ActivityEvent
+from services.activity.models import BLOCK, ActivityEvent
 from services.activity.repository_filters import FeedFilters, Values, conditions
 from shared.db import AnySession, raw_connection
 
@@ -24,18 +28,21 @@ class ReadState:
 
 
 # One statement, one snapshot: the three numbers belong together.
-_STATE: Final = """
+_STATE: Final = f"""
     SELECT head.feed_position AS head, mark.position AS watermark,
            head.feed_position - mark.position - (
-               SELECT count(*) FROM feed_reads
-               WHERE user_id = $1 AND feed_reads.position > mark.position
-                 AND feed_reads.position <= head.feed_position
+               SELECT CAST(coalesce(sum(
+                   CASE WHEN block > mark.above / {BLOCK} THEN count
+                        ELSE bit_count(substring(bits FROM CAST(mark.above % {BLOCK} AS integer) + 1)) END
+               ), 0) AS bigint)
+               FROM feed_read_bits WHERE user_id = $1 AND block >= mark.above / {BLOCK}
            ) AS unread
     FROM audit_head AS head
     CROSS JOIN LATERAL (
-        SELECT coalesce(max(position), 0) AS position FROM feed_read_watermarks WHERE user_id = $1
+        SELECT coalesce(max(position), 0) AS position, coalesce(max(position), 0) + 1 AS above
+        FROM feed_read_watermarks WHERE user_id = $1
     ) AS mark
-"""
+"""  # noqa: S608 - a constant
 _HEAD: Final = "SELECT feed_position FROM audit_head"
 _RAISE_WATERMARK = text(
     """
@@ -43,7 +50,9 @@ _RAISE_WATERMARK = text(
     ON CONFLICT (user_id) DO UPDATE SET position = excluded.position WHERE mark.position < excluded.position
     """
 )
-_FORGET_BELOW = text("DELETE FROM feed_reads WHERE user_id = :user_id AND position <= :position")
+_FORGET_BELOW = text(
+    f"DELETE FROM feed_read_bits WHERE user_id = :user_id AND block < (CAST(:position AS bigint) + 1) / {BLOCK}"  # noqa: S608
+)
 
 _LOCK_SWEEP = text("SELECT position FROM feed_read_sweep FOR UPDATE")
 _SWEEP = text(
@@ -53,34 +62,48 @@ _SWEEP = text(
     """
 )
 _HIGHEST_WATERMARK = text("SELECT coalesce(max(position), 0) FROM feed_read_watermarks")
-# Locked in one order, as `_mark` does it.
+# Locked in one order, as `mark_ids` does it.
 _FLAG = text(
-    """
+    f"""
     WITH chosen AS MATERIALIZED (
-        SELECT user_id, event_id FROM feed_reads WHERE NOT flagged LIMIT :limit FOR UPDATE SKIP LOCKED
+        SELECT user_id, block, bits FROM feed_read_bits WHERE NOT flagged LIMIT :blocks FOR UPDATE SKIP LOCKED
     ),
     unread AS MATERIALIZED (
-        SELECT id FROM activity_events
-        WHERE id IN (SELECT event_id FROM chosen) AND NOT read ORDER BY position FOR UPDATE
+        SELECT event.id FROM chosen
+        JOIN activity_events AS event
+          ON event.position >= block * {BLOCK} AND event.position < (block + 1) * {BLOCK}
+             AND get_bit(bits, CAST(event.position - block * {BLOCK} AS integer)) = 1
+        WHERE NOT event.read ORDER BY event.position FOR UPDATE OF event
     ),
     shown AS (
         UPDATE activity_events SET read = TRUE WHERE id IN (SELECT id FROM unread)
     )
-    UPDATE feed_reads SET flagged = TRUE
-    FROM chosen WHERE feed_reads.user_id = chosen.user_id AND feed_reads.event_id = chosen.event_id
-    """
+    UPDATE feed_read_bits AS known SET flagged = TRUE
+    FROM chosen WHERE known.user_id = chosen.user_id AND known.block = chosen.block
+    """  # noqa: S608 - a constant
 )
-# As long as what was read singly follows the watermark without a hole, the n-th of it has the n-th position after it.
-_FIRST_HOLE = text(
-    """
-    SELECT expected FROM (
-        SELECT position, :watermark + row_number() OVER (ORDER BY position) AS expected
-        FROM feed_reads WHERE user_id = :user_id AND position > :watermark
-    ) AS numbered
-    WHERE position <> expected ORDER BY position LIMIT 1
-    """
+# The first position above the watermark that is not read. As long as blocks follow each other and are full, the n-th of
+# them is the n-th after the first; what lies at or below the watermark counts as read.
+_ABOVE: Final = "CAST(:above AS bigint)"
+_FIRST_UNREAD = text(
+    f"""
+    WITH known AS (
+        SELECT block, {_ABOVE} / {BLOCK} + row_number() OVER (ORDER BY block) - 1 AS expected,
+               CASE WHEN block = {_ABOVE} / {BLOCK}
+                    THEN bits | ~ ((~ CAST(B'0' AS bit(1024))) >> CAST({_ABOVE} % {BLOCK} AS integer))
+                    ELSE bits END AS bits
+        FROM feed_read_bits WHERE user_id = :user_id AND block >= {_ABOVE} / {BLOCK}
+    )
+    SELECT coalesce(
+        (SELECT greatest(
+             {_ABOVE}, expected * {BLOCK} + CASE WHEN block = expected THEN position(B'0' IN bits) - 1 ELSE 0 END
+         )
+         FROM known WHERE block <> expected OR bit_count(bits) < {BLOCK} ORDER BY block LIMIT 1),
+        (SELECT (max(block) + 1) * {BLOCK} FROM known),
+        {_ABOVE}
+    )
+    """  # noqa: S608 - a constant
 )
-_LAST_READ = text("SELECT coalesce(max(position), 0) FROM feed_reads WHERE user_id = :user_id")
 _MOVE_SWEEP = text("UPDATE feed_read_sweep SET position = :position")
 
 
@@ -152,29 +175,40 @@ async def mark_matching(session: AsyncSession, reads: ReadState, filters: FeedFi
 async def _note(
     session: AsyncSession, reads: ReadState, values: Values, wanted: Sequence[str], *, flagged: bool
 ) -> int:
+    # In the order of blocks: two requests of a user must not wait for each other in a circle.
     statement = f"""
-        INSERT INTO feed_reads (user_id, event_id, position, flagged)
-        SELECT {values.put(reads.user_id)}::uuid, e.id, e.position, {flagged} FROM activity_events AS e
-        WHERE e.position > {values.put(reads.watermark)} AND {" AND ".join(wanted)}
-        ON CONFLICT DO NOTHING
+        WITH noted AS (
+            INSERT INTO feed_read_bits AS known (user_id, block, bits, flagged)
+            SELECT {values.put(reads.user_id)}::uuid, e.position / {BLOCK},
+                   bit_or(set_bit(B'0'::bit({BLOCK}), (e.position % {BLOCK})::integer, 1)), {flagged}
+            FROM activity_events AS e
+            WHERE e.position > {values.put(reads.watermark)} AND {" AND ".join(wanted)}
+            GROUP BY 2 ORDER BY 2
+            ON CONFLICT (user_id, block) DO UPDATE
+            SET bits = known.bits | excluded.bits, flagged = known.flagged AND excluded.flagged
+            RETURNING new.count - coalesce(old.count, 0) AS more
+        )
+        SELECT coalesce(sum(more), 0) FROM noted
     """  # noqa: S608 - constants
-    done: str = await (await raw_connection(session)).execute(statement, *values)
-    return int(done.rpartition(" ")[2])
+    return int(await (await raw_connection(session)).fetchval(statement, *values))
 
 
 async def advance(session: AsyncSession, reads: ReadState) -> None:
-    """Raise the watermark over what was read singly right above it, so that single reads stay few."""
-    given = {"user_id": reads.user_id, "watermark": reads.watermark}
-    hole = (await session.execute(_FIRST_HOLE, given)).scalar_one_or_none()
-    if hole is None:
-        hole = (await session.execute(_LAST_READ, {"user_id": reads.user_id})).scalar_one() + 1
-    if hole - 1 > reads.watermark:
-        await raise_watermark(session, reads.user_id, hole - 1)
+    """Raise the watermark over what was read singly right above it, so that little is kept above it."""
+    given = {"user_id": reads.user_id, "above": reads.watermark + 1}
+    first_unread: int = (await session.execute(_FIRST_UNREAD, given)).scalar_one()
+    if first_unread - 1 > reads.watermark:
+        await raise_watermark(session, reads.user_id, first_unread - 1)
 
 
 async def flag(session: AsyncSession, limit: int) -> bool:
-    """Let `activity_events.read` know of what was read by the filter; answers whether there is more."""
-    return cast("CursorResult[Any]", await session.execute(_FLAG, {"limit": limit})).rowcount == limit
+    """Let `activity_events.read` know of what was read by the filter, of about so many events.
+
+    Answers whether there is more.
+    """
+    blocks = max(1, limit // BLOCK)
+    done = cast("CursorResult[Any]", await session.execute(_FLAG, {"blocks": blocks}))
+    return done.rowcount == blocks
 
 
 async def sweep(session: AsyncSession, limit: int) -> bool:

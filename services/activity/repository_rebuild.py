@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 from sqlalchemy import CursorResult, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.activity.models import BLOCK
 from services.activity.repository_groups import AUDITED, FEED_COLUMNS, FEED_ROW, FEED_TYPES, SIGNAL_TOPICS
 
 _COLUMNS: Final = [name.strip() for name in FEED_COLUMNS.split(",")]
@@ -64,7 +65,10 @@ _PUT_BACK: Final = text(
     INSERT INTO activity_events ({FEED_COLUMNS}, position, read)
     SELECT {FEED_ROW}, place.feed_position,
            place.feed_position <= (SELECT coalesce(max(position), 0) FROM feed_read_watermarks)
-               OR EXISTS (SELECT FROM feed_reads WHERE feed_reads.event_id = audit_log.event_id)
+               OR EXISTS (
+                   SELECT FROM feed_read_bits WHERE block = place.feed_position / {BLOCK}
+                   AND get_bit(bits, CAST(place.feed_position % {BLOCK} AS integer)) = 1
+               )
     FROM {AUDITED}
     JOIN unnest(CAST(:positions AS bigint[]), CAST(:feed_positions AS bigint[])) AS place (position, feed_position)
       USING (position)

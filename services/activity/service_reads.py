@@ -54,7 +54,7 @@ async def mark_all(session: AsyncSession, user_id: UUID, filters: FeedFilters, u
     if covered < up_to:
         await reads_repository.mark_matching(session, moved, filters, up_to)
         await reads_repository.flag(session, _SWEEP_STEP)
-        await reads_repository.advance(session, moved)
+    await reads_repository.advance(session, moved)
     # Last: others who mark wait for its lock.
     await reads_repository.sweep(session, _SWEEP_STEP)
     after = await reads_repository.state(session, user_id)

@@ -169,7 +169,7 @@ async def test_filters_hold_together_page_by_page_and_in_the_count(
 async def test_many_unread_events_are_searched_in_the_feeds_order(
     service: ServiceUnderTest, mixed: dict[str, UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.activity.repository.FEW_ABOVE_WATERMARK", 0)
+    monkeypatch.setattr("services.activity.repository._FEW", 0)
     ids = [entry["id"] for entry in (await get(service, "?event_type=comment"))["events"]]
     async with service.client("viewer") as client:
         await client.post("/api/feed/mark-read", json={"ids": ids})

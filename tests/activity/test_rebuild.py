@@ -26,7 +26,7 @@ TABLES = {
     "activity_events": "id",
     "feed_groups": "id",
     "known_assignments": "assignment_id",
-    "feed_reads": "user_id, event_id",
+    "feed_read_bits": "user_id, block",
     "audit_head": "singleton",
 }
 

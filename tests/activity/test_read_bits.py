@@ -1,0 +1,147 @@
+"""What is read one by one lies in blocks of bits: their edges, and rows that instances of before add."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.activity import repository, repository_reads, service_reads
+from services.activity.models import BLOCK
+from services.activity.repository_filters import FeedFilters
+from shared.db import AnySession, SessionMaker
+from tests.support.service import user_id
+
+USER, OTHER = user_id("viewer"), user_id("admin")
+SIZE = 3 * BLOCK + 100
+EDGES = [edge + step for edge in (BLOCK, 2 * BLOCK, 3 * BLOCK) for step in (-2, -1, 0, 1)]
+THIRDS = FeedFilters(user_id=OTHER)
+"""Every third event is by this user."""
+
+
+def event_id(position: int) -> UUID:
+    """Of the event at a position."""
+    return UUID(int=position)
+
+
+@pytest.fixture
+async def feed(committing: SessionMaker) -> SessionMaker:
+    """A feed with several blocks of events."""
+    async with committing() as session, session.begin():
+        await session.execute(
+            text(
+                "INSERT INTO activity_events "
+                "(id, event_type, user_id, payload, created_at, position, source, subject, sequence, type) "
+                "SELECT CAST(lpad(to_hex(n), 32, '0') AS uuid), 'comment', "
+                "CASE WHEN n % 3 = 0 THEN CAST(:other AS uuid) END, '{}', "
+                "timestamptz '2026-01-01' + n * interval '1 second', n, 'x', gen_random_uuid(), 1, 'x' "
+                "FROM generate_series(1, CAST(:size AS integer)) AS n"
+            ),
+            {"other": OTHER, "size": SIZE},
+        )
+        await session.execute(text("UPDATE audit_head SET feed_position = :size"), {"size": SIZE})
+    return committing
+
+
+async def unread_positions(session: AnySession) -> list[int]:
+    """As the feed's pages tell them, which must be in line with the count."""
+    reads = await repository_reads.state(session, USER)
+    rows = await repository.page(session, FeedFilters(), reads, unread=True, before=None, limit=SIZE)
+    assert len(rows) == reads.unread
+    return [row["position"] for row in reversed(rows)]
+
+
+async def flagged(session: AsyncSession) -> Sequence[int]:
+    """The positions of events that anybody has read."""
+    return (await session.execute(text("SELECT position FROM activity_events WHERE read ORDER BY 1"))).scalars().all()
+
+
+@pytest.mark.parametrize("few", [SIZE, 0])
+async def test_whatever_is_marked_counts_pages_and_flags_agree_with_a_plain_model(
+    feed: SessionMaker, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("services.activity.repository._FEW", few)
+    seed = random.Random(few)  # noqa: S311 - the same in every run
+    left = set(range(1, SIZE + 1))
+    for step in range(40):
+        edge = seed.choice(EDGES)
+        async with feed() as session, session.begin():
+            kind = seed.choice(["ids", "ids", "filter", "run", "all"] if step > 10 else ["ids", "filter", "run"])
+            if kind == "ids":
+                chosen = {edge, *seed.sample(range(1, SIZE + 1), 20)}
+                marked, _ = await service_reads.mark_some(session, USER, [event_id(one) for one in chosen])
+            elif kind == "run":
+                chosen = set(range(edge - seed.randrange(60), edge + 1))
+                marked, _ = await service_reads.mark_some(session, USER, [event_id(one) for one in chosen])
+            elif kind == "filter":
+                chosen = {position for position in range(1, edge + 1) if position % 3 == 0}
+                marked, _ = await service_reads.mark_all(session, USER, THIRDS, edge)
+            else:
+                edge = min(left | {SIZE}) + seed.randrange(400)
+                chosen = set(range(1, edge + 1))
+                marked, _ = await service_reads.mark_all(session, USER, FeedFilters(), edge)
+        assert marked == len(left & chosen), (step, kind, edge)
+        left -= chosen
+        async with feed() as session:
+            assert await unread_positions(session) == sorted(left), (step, kind, edge)
+            watermark = (await repository_reads.state(session, USER)).watermark
+            assert watermark == min(left, default=SIZE + 1) - 1, (step, kind, edge)
+    async with feed() as session, session.begin():
+        while await repository_reads.flag(session, BLOCK):
+            pass
+    async with feed() as session:
+        assert await flagged(session) == sorted(set(range(1, SIZE + 1)) - left)
+
+
+async def test_the_read_column_follows_by_and_by_what_was_marked_by_a_filter(
+    feed: SessionMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.activity.service_reads._SWEEP_STEP", 1)
+    thirds = list(range(3, SIZE + 1, 3))
+    async with feed() as session, session.begin():
+        await service_reads.mark_all(session, USER, THIRDS, SIZE)
+        assert 0 < len(await flagged(session)) < BLOCK
+        assert [await repository_reads.flag(session, 1) for _ in range(4)] == [True, True, True, False]
+        assert await flagged(session) == thirds
+
+
+@pytest.mark.parametrize("edge", EDGES)
+async def test_reading_up_to_the_edge_of_a_block_leaves_what_follows(feed: SessionMaker, edge: int) -> None:
+    async with feed() as session, session.begin():
+        await service_reads.mark_some(session, USER, [event_id(one) for one in range(edge, 1, -1)])
+        assert await unread_positions(session) == [1, *range(edge + 1, SIZE + 1)]
+        _, reads = await service_reads.mark_one(session, USER, event_id(1))
+        assert (reads.watermark, reads.unread) == (edge, SIZE - edge)
+        kept = (await session.execute(text("SELECT block FROM feed_read_bits"))).scalars().all()
+        assert [block for block in kept if (block + 1) * BLOCK <= edge + 1] == []
+
+
+async def test_marking_again_is_nothing_new_also_for_somebody_who_looked_before(feed: SessionMaker) -> None:
+    async with feed() as session, session.begin():
+        before = await repository_reads.state(session, USER)
+        ids = [event_id(one) for one in (5, BLOCK, BLOCK + 1)]
+        assert await repository_reads.mark_ids(session, before, ids) == 3
+        assert await repository_reads.mark_ids(session, replace(before, unread=0), [*ids, event_id(6)]) == 1
+
+
+async def test_what_an_instance_of_before_notes_is_read(feed: SessionMaker) -> None:
+    noted = [2, BLOCK - 1, BLOCK, 2 * BLOCK + 7]
+    row = (
+        "INSERT INTO feed_reads (user_id, event_id, position, flagged) "
+        "SELECT :user, id, position, position > 1024 FROM activity_events WHERE position = ANY(:positions) "
+        "ON CONFLICT DO NOTHING"
+    )
+    async with feed() as session, session.begin():
+        before = await repository_reads.state(session, USER)
+        await repository_reads.mark_ids(session, before, [event_id(BLOCK + 1), event_id(3)])
+        for _ in range(2):
+            await session.execute(text(row), {"user": USER, "positions": noted})
+    async with feed() as session, session.begin():
+        left = set(range(1, SIZE + 1)) - {*noted, 3, BLOCK + 1}
+        assert await unread_positions(session) == sorted(left)
+        # Only of blocks that it has not flagged itself is there something to do.
+        await repository_reads.flag(session, 10 * BLOCK)
+        assert await flagged(session) == [2, 3, BLOCK - 1, BLOCK, BLOCK + 1]
