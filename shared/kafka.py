@@ -28,7 +28,7 @@ from shared.gathering import Gathering
 from shared.inbox import Message
 from shared.positions import FEW, Pace, Reader
 from shared.settings import ServiceSettings
-from shared.supervision import end_all
+from shared.supervision import Supervised, end_all
 from shared.telemetry import (
     BATCH_SECONDS,
     CONSUMED,
@@ -340,11 +340,13 @@ class Consumers:
             for subscription, first in zip(subscriptions, self._first, strict=True)
             for number in range(subscription.members)
         ]
+        # A consumer gets over whatever Kafka does by itself; this is for what nobody thought of.
+        self.supervised = [Supervised(consumer.group, consumer.run) for consumer in self.consumers]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Start consuming in the background; a broker that is away is waited for."""
-        self._tasks = [asyncio.create_task(consumer.run(), name=consumer.group) for consumer in self.consumers]
+        self._tasks = [asyncio.create_task(work.run(), name=work.name) for work in self.supervised]
 
     async def stop(self) -> None:
         """Finish the batches in hand, commit their offsets and leave the groups."""
@@ -354,6 +356,4 @@ class Consumers:
     @property
     def unhealthy(self) -> list[str]:
         """Groups that do not consume at present, though messages may wait."""
-        crashed = {task.get_name() for task in self._tasks if task.done()}
-        unhealthy = {consumer.group for consumer in self.consumers if not consumer.healthy}
-        return sorted(crashed | unhealthy)
+        return sorted({consumer.group for consumer in self.consumers if not consumer.healthy})

@@ -96,7 +96,7 @@ def begin_counting(app: FastAPI) -> None:
     for published in ALL:
         if published.producer == app.state.name:
             RELAYED.labels(published.name)
-    for work in app.state.background:
+    for work in (*app.state.background, *app.state.consumers.supervised):
         WORKER_RESTARTS.labels(work.name)
 
 

@@ -16,7 +16,7 @@ from shared.db import SessionMaker
 from shared.dead_letters import Rejection
 from shared.events.topics import ALL
 from shared.inbox import Message
-from shared.kafka import Subscription
+from shared.kafka import Consumers, Subscription
 from shared.settings import ServiceSettings
 from shared.supervision import Supervised, end_all, happens, look_again
 from shared.telemetry import current_cause
@@ -205,6 +205,38 @@ async def test_an_end_that_was_not_heard_is_asked_for_again(capsys: pytest.Captu
     await end_all(tasks, patience_seconds=0.01)
     assert all(task.done() for task in tasks)
     assert "cleaning up went wrong" in capsys.readouterr().out
+
+
+async def test_a_consumer_that_ends_is_begun_again_and_missed_meanwhile(
+    settings: ServiceSettings,
+    session_maker: SessionMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begun: list[str] = []
+
+    def fail(_: ServiceSettings, subscription: Subscription, __: object) -> None:
+        begun.append(subscription.group)
+        raise RuntimeError("nobody thought of this")
+
+    async def handle(_: AsyncSession, __: Sequence[Message]) -> Sequence[Rejection]:
+        return ()
+
+    monkeypatch.setattr("shared.kafka.create_broker", fail)
+    consumers = Consumers("auth", settings, [Subscription(ALL[0], "auth.test", handle, members=2)], session_maker)
+    for work in consumers.supervised:
+        work._first_pause = work._longest_pause = 0.001
+    consumers.start()
+
+    async def times() -> int:
+        return len(begun)
+
+    await eventually(times, lambda found: found >= 6)
+    assert consumers.unhealthy == ["auth.test"]
+    await consumers.stop()
+    said = capsys.readouterr().out
+    assert "a worker ended, beginning again" in said
+    assert "nobody thought of this" in said
 
 
 async def test_readiness_names_what_is_down_and_says_whether_requests_need_it(
