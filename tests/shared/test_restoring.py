@@ -171,6 +171,11 @@ async def test_only_what_came_since_is_read(
     while last == before:
         last = await send(things, event(1, subject=subject))
     since = datetime.fromtimestamp(last / 1000, UTC)
+    with monkeypatch.context() as clocks:
+        # Whoever made the backup may have had a clock that was ahead of the broker's.
+        clocks.setattr(restoring, "_CLOCKS", timedelta(minutes=10))
+        assert await restore(session_maker, "test", things, since + timedelta(minutes=9), anyway=True) == 0
+        assert ": 3 messages since the backup" in capsys.readouterr().out
     assert await restore(session_maker, "test", things, since, anyway=True) == 0
     assert ": 1 messages since the backup" in capsys.readouterr().out
     assert await restore(session_maker, "test", things, datetime.now(UTC) + timedelta(days=1)) == 0
@@ -214,13 +219,39 @@ async def test_what_the_service_consumes_is_taken_in_first_under_the_old_numbers
         for value in (b"first", b"second"):
             await producer.send_and_wait(incoming.name, value, b"key")
     await send(things, event(1), event(2, actorid=uuid4()), event(3))
-    for _ in range(2):
+    # Only what somebody did is lost: the third is the second one again.
+    for number, lost in ((2, 1), (0, 0)):
         assert await restore(session_maker, "test", restoring_, LONG_AGO) == 0
+        said = capsys.readouterr().out
+        assert f"{incoming.name}: {number} messages taken in again" in said
+        assert f"{lost} events are lost to the database" in said
         assert taken == [b"first", b"second"]
         assert [tuple(row) for row in await query("SELECT last FROM event_sequences")] == [(3,)]
     told = [envelope.decode(bytes(row.value)) for row in await query("SELECT value FROM outbox ORDER BY id")]
     assert [one.sequence for one in told] == [1, 2]
-    assert "1 events are lost to the database" in capsys.readouterr().out, "the third is the second one again"
+
+
+@pytest.mark.parametrize(("more", "anyway"), [([], False), (["--anyway"], True)])
+async def test_the_command_hands_on_what_it_was_told(
+    settings: ServiceSettings, more: list[str], anyway: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPASS_DATABASE_URL", str(settings.database_url))
+    monkeypatch.setenv("COMPASS_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    asked: list[tuple[Any, ...]] = []
+
+    async def note(_: SessionMaker, service: str, __: Things, since: datetime, *, anyway: bool) -> int:
+        asked.append((service, since, anyway))
+        return 0
+
+    monkeypatch.setattr(restoring, "restore", note)
+    arguments = ["--since", "2026-11-23T02:00:00+01:00", *more]
+
+    class OfATest(Things):
+        def __init__(self, settings: ServiceSettings) -> None:
+            super().__init__(settings, topic())
+
+    assert await asyncio.to_thread(restoring.main, "shared_test", ServiceSettings, OfATest, arguments) == 0
+    assert asked == [("shared_test", datetime(2026, 11, 23, 1, tzinfo=UTC), anyway)]
 
 
 async def test_a_service_that_runs_is_left_alone(

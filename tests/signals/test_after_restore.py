@@ -93,6 +93,10 @@ async def test_archived_numbers_are_raised(service: ServiceUnderTest, restoratio
     assert await service.rows("SELECT event_sequence FROM archived_signals") == [{"event_sequence": 3}]
 
 
+def test_signals_are_taken_in_before_the_insights_about_them(restoration: SignalsRestoration) -> None:
+    assert [one.group for one in restoration.consumed] == ["signals.ingest", "signals.insights"]
+
+
 async def test_metrics_are_taken_over_and_signals_follow(
     service: ServiceUnderTest, restoration: SignalsRestoration
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
+import pytest
 
 from shared.events import auth, envelope, workflow
 from shared.events.auth import UserChanged, UserState
@@ -88,6 +89,13 @@ def moved(signal: UUID, sequence: int, assignment: UUID, status: AssignmentStatu
     return event(COMPASS_WORKFLOW, workflow.STATUS_CHANGED, signal, sequence, data)
 
 
+def snapshot(signal: UUID, sequence: int, assignment: UUID, status: AssignmentStatus) -> Message:
+    data = AssignmentChanged(
+        assignment=state(signal, status, assignment), label=LABEL, reason=AssignmentReason.SNAPSHOT
+    )
+    return event(COMPASS_WORKFLOW, workflow.ASSIGNMENT_SNAPSHOT, signal, sequence, data)
+
+
 def user(sequence: int, name: str) -> Message:
     data = UserChanged(
         user=UserState(
@@ -150,6 +158,27 @@ async def test_a_state_waits_for_its_signal(service: ServiceUnderTest) -> None:
     assert (await show(service, signal))[0] == "in_progress"
 
 
+@pytest.mark.parametrize("is_together", [False, True], ids=["apart", "together"])
+@pytest.mark.parametrize("is_there", [False, True], ids=["waiting", "there"])
+async def test_a_snapshot_is_right_where_the_event_of_its_number_says_otherwise(
+    service: ServiceUnderTest, is_there: bool, is_together: bool
+) -> None:
+    """After a restore the workflow tells what an assignment is now, under the highest number that it ever gave."""
+    signal, assignment = detection(7), uuid4()
+    told = [
+        moved(signal, 3, assignment, AssignmentStatus.CLOSED),
+        snapshot(signal, 3, assignment, AssignmentStatus.ASSIGNED),
+    ]
+    if is_there:
+        await detect(service, 7)
+    for messages in [told] if is_together else [told[:1], told[1:]]:
+        await service.consume("signals.workflow", *messages)
+    await service.consume("signals.workflow", snapshot(signal, 2, assignment, AssignmentStatus.RESOLVED))
+    if not is_there:
+        await detect(service, 7)
+    assert (await show(service, signal))[0] == "assigned"
+
+
 async def test_a_carried_over_assignment_leaves_the_older_detection(service: ServiceUnderTest) -> None:
     await detect(service, 6, 7)
     assignment = uuid4()
@@ -171,6 +200,9 @@ async def test_names_follow_the_newest_event(service: ServiceUnderTest) -> None:
     await service.consume("signals.users", user(2, "Nadia New"), user(1, "Nadia Old"))
     await service.consume("signals.users", user(1, "Nadia Old"))
     assert await service.rows("SELECT name, sequence FROM users") == [{"name": "Nadia New", "sequence": 2}]
+    # Under the same number they differ only where the accounts went back in time.
+    await service.consume("signals.users", user(2, "Nadia Restored"))
+    assert await service.rows("SELECT name, sequence FROM users") == [{"name": "Nadia Restored", "sequence": 2}]
 
 
 async def test_other_events_and_bad_ones(service: ServiceUnderTest) -> None:

@@ -278,6 +278,9 @@ async def test_the_target_range_is_that_of_the_registry(world: World) -> None:
     (shown,) = await listed(world, detection(entity, 2))
     assert shown["so_far"]["target_range"] == {"low": 3.0, "high": 4.0}
     assert shown["so_far"]["verdict"] == "improved"
+    # Under the same number it differs only where the registry went back in time.
+    await hear(2, {"low": 3.5, "high": 4.0}, "snapshot")
+    assert (await listed(world, detection(entity, 2)))[0]["so_far"]["target_range"] == {"low": 3.5, "high": 4.0}
     await hear(3, None, "snapshot")
     assert (await listed(world, detection(entity, 2)))[0]["so_far"]["verdict"] == "not_enough_data"
 
