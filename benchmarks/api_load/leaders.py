@@ -1,7 +1,8 @@
 """What a leader does all day, for Locust: look for signals, take some, work on them, follow the feed.
 
-Everything is about what an answer before it has shown, as with somebody in front of a page. What others were faster
-with (409, 412) is refused by right and counted apart from failures.
+Everything is about what an answer before it has shown, as with somebody in front of a page. What is refused by right is
+counted apart from failures: what others were faster with (409, 412), and work on a signal so new that the workflow
+service has not heard of it yet (404 `signal_not_known_yet`).
 """
 
 from collections import Counter, deque
@@ -20,6 +21,7 @@ from benchmarks.api_load.notes import Account
 from benchmarks.api_load.streams import Stream
 
 _REFRESH_BEFORE_SECONDS: Final = 30.0
+_NOT_YET: Final = "404 signal_not_known_yet"
 _VIEWER: Final = "viewer"
 _FILTERS: Final = ("system_name", "service_line", "facility", "domain", "metric_id")
 _STREAMS: Final = (
@@ -220,12 +222,13 @@ class Leader(FastHttpUser):
         name = name or f"{method} {path.partition('?')[0]}"
         sent = {"authorization": f"Bearer {self._token()}", **(headers or {})}
         with self.client.request(method, path, name=name, headers=sent, catch_response=True, **more) as answer:
-            if answer.status_code in refusals:
-                Refusals.counts[f"{name}: {answer.status_code}"] += 1
-                answer.success()
-                return None
             if not 200 <= answer.status_code < 300:
-                answer.failure(f"{answer.status_code} {_code(answer.content)}")
+                what = f"{answer.status_code} {_code(answer.content)}"
+                if answer.status_code in refusals or what == _NOT_YET:
+                    Refusals.counts[f"{name}: {what}"] += 1
+                    answer.success()
+                else:
+                    answer.failure(what)
                 return None
             content: dict[str, Any] = msgspec.json.decode(answer.content)
             return content

@@ -30,7 +30,7 @@ def refused(requests: Requests) -> list[str]:
     return [
         *(f"failed: {what}: {number}" for what, number in requests.failures.items()),
         *(f"a stream: {what}: {number}" for what, number in requests.stream_troubles.items()),
-        *(f"refused, for somebody else was faster: {what}: {number}" for what, number in requests.refusals.items()),
+        *(f"refused by right: {what}: {number}" for what, number in requests.refusals.items()),
     ]
 
 
