@@ -108,6 +108,17 @@ async def test_the_read_column_follows_by_and_by_what_was_marked_by_a_filter(
         assert await flagged(session) == thirds
 
 
+async def test_a_block_that_the_read_column_knows_is_looked_at_again_when_a_filter_adds_to_it(
+    feed: SessionMaker,
+) -> None:
+    async with feed() as session, session.begin():
+        await service_reads.mark_one(session, USER, event_id(2))
+        before = await repository_reads.state(session, USER)
+        await repository_reads.mark_matching(session, before, THIRDS, 9)
+        await repository_reads.flag(session, BLOCK)
+        assert await flagged(session) == [2, 3, 6, 9]
+
+
 @pytest.mark.parametrize("edge", EDGES)
 async def test_reading_up_to_the_edge_of_a_block_leaves_what_follows(feed: SessionMaker, edge: int) -> None:
     async with feed() as session, session.begin():
