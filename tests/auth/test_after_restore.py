@@ -83,6 +83,20 @@ async def test_who_lost_rights_since_does_not_get_them_back(
     assert (await account(auth, "clinical@demo.example"))["version"] == after["version"]
 
 
+async def test_tokens_of_sessions_that_the_backup_does_not_have_are_refused(
+    auth: ServiceUnderTest, client: httpx.AsyncClient, restoration: AuthRestoration
+) -> None:
+    """Also where nothing of the account is another: which sessions ended since, nobody knows."""
+    token = (await login(client)).json()["access_token"]
+    before = await account(auth, "clinical@demo.example")
+    state = {name: before[name] for name in ("name", "role", "is_active")}
+    event = await told(auth, events.USER_UPDATED, before["id"], before["last"] + 1, **state)
+    await mend(auth, restoration, Told(before["id"], event.sequence, event))
+    assert (await account(auth, "clinical@demo.example"))["is_active"]
+    await auth.app.state.access.refresh()
+    assert (await client.get("/api/auth/me", headers=bearer(token))).status_code == 401
+
+
 async def test_what_the_database_knows_better_is_told(auth: ServiceUnderTest, restoration: AuthRestoration) -> None:
     """Under the same number or a lower one Kafka has an account that is another by now."""
     viewer = await account(auth, "viewer@demo.example")
