@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -44,6 +45,8 @@ ON_A_STACK: dict[str, Callable[[int], Coroutine[Any, Any, list[Report]]]] = {
 BESIDE_A_PEER: dict[str, Callable[[int, int | None], Coroutine[Any, Any, list[Report]]]] = {
     "ingest_peer": ingest_peer.inserts,
     "ingest_peer_updates": ingest_peer.updates,
+    "ingest_peer_bare": partial(ingest_peer.inserts, bare=True),
+    "ingest_peer_bare_updates": partial(ingest_peer.updates, bare=True),
     "relay_peer": relay_peer.run,
 }
 """Those that download a peer, and can be tried with another size than their own."""

@@ -106,9 +106,9 @@ class Sides:
         await self._own.execute("CHECKPOINT")
 
     async def vacuum(self) -> None:
-        """Both tables without dead rows, and what our former rounds told is gone, as the relay would have sent it."""
-        await self._own.execute("TRUNCATE outbox, inbox, option_deltas")
+        """Both tables without dead rows; what former rounds told and counted is gone, as if sent and folded."""
         for connection in (self._own, self._theirs):
+            await connection.execute("TRUNCATE outbox, inbox, option_deltas")
             await connection.execute("VACUUM signals")
         await self._own.execute("CHECKPOINT")
 
@@ -229,8 +229,8 @@ class Sides:
 
 
 @asynccontextmanager
-async def opened(servers: Servers, worker: ConnectWorker) -> AsyncIterator[Sides]:
-    """Migrate both databases, take the counting triggers from the peer's, and wait for the worker."""
+async def opened(servers: Servers, worker: ConnectWorker, *, bare: bool) -> AsyncIterator[Sides]:
+    """Migrate both databases and wait for the worker; the peer's table has no triggers where it is to be bare."""
     servers.postgres.create_database(_PEER)
     migrate("signals", servers.postgres.owner_url("signals"))
     migrate("signals", servers.postgres.owner_url("signals", _PEER))
@@ -238,7 +238,7 @@ async def opened(servers: Servers, worker: ConnectWorker) -> AsyncIterator[Sides
     administrator = servers.postgres.admin_url
     own = await asyncpg.connect(administrator, server_settings=schema, command_timeout=300)
     theirs = await asyncpg.connect(administrator, database=_PEER, server_settings=schema, command_timeout=300)
-    for statement in (*_NO_TRIGGERS, *sink_rows.casts()):
+    for statement in (*(_NO_TRIGGERS if bare else ()), *sink_rows.casts()):
         await theirs.execute(statement)
     await worker.ready()
     with temporary_state_dir() as state_dir:
