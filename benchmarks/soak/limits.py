@@ -71,9 +71,11 @@ def limits(users: int) -> list[Limit]:
         Limit("memory", "MiB", memory, only("gateway"), most=512.0, growth=20.0),
         # Some fifty processes, each of which keeps the plans and the catalogue of what it has run.
         Limit("memory", "MiB", memory, only("postgres"), most=1000.0, growth=60.0),
-        # A stream is one for the activity service; requests share connections that the gateway keeps, now more of them,
-        # now fewer: a line through an hour of that is off by some 2, and one through the gateway's own by some 10.
-        Limit("handles", "", handles, service, most=150.0 + 2 * users, growth=10.0),
+        # Some fifty of its own, and one for each request at the same time, whose connections the gateway keeps for a
+        # while: now more of them, now fewer. A line through an hour of that is off by some 2, and one through the
+        # gateway's own by some 10. A stream is one more for the activity service.
+        Limit("handles", "", handles, only("signals", "workflow", "auth"), most=100.0 + users / 2, growth=10.0),
+        Limit("handles", "", handles, only("activity"), most=100.0 + 2 * users, growth=10.0),
         # A stream is two for the gateway, and every leader has connections for requests, too.
         Limit("handles", "", handles, only("gateway"), most=200.0 + 8 * users, growth=40.0),
         Limit("handles", "", handles, only("kafka"), most=2000.0, growth=60.0),

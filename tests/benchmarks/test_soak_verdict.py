@@ -24,7 +24,7 @@ def steady(seconds: float, random: Random) -> Sample:
         seconds=seconds,
         memory_mib={name: about(140, 4) for name in SERVICES}
         | {"kafka": about(420, 40), "gateway": 75, "postgres": 280},
-        handles={name: about(160, 12) for name in SERVICES} | {"kafka": 220, "gateway": about(600, 60)},
+        handles={name: about(60, 12) for name in SERVICES} | {"kafka": 220, "gateway": about(600, 60)},
         connections=dict.fromkeys(SERVICES, 13),
         table_mib={name: about(3, 1) for name in QUEUES} | {"signals.signals": 400 + seconds / 20},
         dead_share={"signals.signals": 0.2 * random.random()} | dict.fromkeys(QUEUES, 0.5),
