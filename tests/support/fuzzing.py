@@ -19,7 +19,7 @@ SHORT: Final = "short"
 LONG: Final = "long"
 
 _EXAMPLES: Final = int(os.environ.get("COMPASS_FUZZ_EXAMPLES", "10"))
-_LONG_TIMES: Final = 40
+_LONG_TIMES: Final = 20
 """Made values take no time beside requests: so many for each of those."""
 
 
