@@ -43,7 +43,7 @@ class Size:
     users: int = 200
     """Beside whom the month is published."""
     month: int = 50_000
-    month_seconds: float = 150.0
+    month_seconds: float = 120.0
     steps: tuple[int, ...] = (50, 100, 200, 400, 800)
     step_seconds: float = 30.0
     published_per_second: float = 20.0

@@ -38,7 +38,7 @@ class Soak:
     """How long, and how much of what."""
 
     minutes: float = 60.0
-    rate: float = 120.0
+    rate: float = 75.0
     """Requests of leaders a second."""
     publish: float = 20.0
     """Signals a second."""
