@@ -44,8 +44,6 @@ class Journal:
     writes: list[Write] = field(default_factory=list)
     sessions: list[UUID] = field(default_factory=list)
     """Sessions whose login was answered."""
-    calm_offsets: dict[tuple[str, int], int] = field(default_factory=dict)
-    """Where each partition of the services' topics ended before the last, peaceful messages."""
     statuses: dict[int, int] = field(default_factory=dict)
     """How often each HTTP status was answered; 0 for no answer."""
 

@@ -13,7 +13,7 @@ import msgspec
 
 from shared.events.engine import signal_id
 from tests.faults.engine import entity_of
-from tests.faults.observation import Record
+from tests.support.observation import Record
 
 
 @dataclass(slots=True)

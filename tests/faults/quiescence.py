@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from shared.events import topics
-from tests.faults.observation import ends
 from tests.faults.schedule import BUSY_SERVICES, SERVICES
 from tests.faults.stack import FaultyStack
+from tests.support.observation import ends
 
 GROUPS: Final[dict[str, dict[str, str]]] = {
     "signals": {

@@ -22,12 +22,12 @@ from tests.faults.injection import Injector
 from tests.faults.journal import Journal
 from tests.faults.load import Engine, Leader
 from tests.faults.mutations import SQL, Mutation
-from tests.faults.observation import EVENT_TOPICS, Observation, observe
 from tests.faults.oracles import judge
 from tests.faults.quiescence import RestlessError, rest
 from tests.faults.results import PLACE, Result
 from tests.faults.schedule import LOAD_SECONDS, Fault, schedule
 from tests.faults.stack import FaultyStack, copy_state, mutated_command, remove_state
+from tests.support.observation import EVENT_TOPICS, Observation, Places, observe
 from tests.support.stack import free_settings
 
 _LEADERS: Final = ("admin", "clinical", "nursing", "administration")
@@ -102,7 +102,8 @@ async def _rehearse(
     journal.bad = load.bad
     engine = Engine(stack.kafka.bootstrap_servers, load, journal)
     supervision = asyncio.create_task(stack.supervise())
-    restless = []
+    restless: list[str] = []
+    calm: Places = {}
     try:
         async with asyncio.TaskGroup() as at_once:
             at_once.create_task(engine.run(LOAD_SECONDS, _MESSAGES_EVERY_SECONDS))
@@ -112,7 +113,7 @@ async def _rehearse(
                 at_once.create_task(leader.run(LOAD_SECONDS, _WRITES_EVERY_SECONDS))
         notes(f"the load is over: {len(journal.acknowledged)} messages, answers {journal.statuses}")
         try:
-            journal.calm_offsets = await rest(stack, _REST_SECONDS)
+            calm = await rest(stack, _REST_SECONDS)
             notes("at rest")
             await engine.run(_PEACE_SECONDS, _MESSAGES_EVERY_SECONDS)
             await rest(stack, _REST_SECONDS)
@@ -120,6 +121,7 @@ async def _rehearse(
             restless = [str(error)]
         notes("looking at everything")
         seen = await observe(stack.postgres.admin_url, stack.kafka.bootstrap_servers)
+        seen.calm = calm
         seen.verified = await asyncio.to_thread(_verify, stack)
     finally:
         supervision.cancel()

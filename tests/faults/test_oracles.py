@@ -10,6 +10,7 @@ from shared.events import topics
 from tests.faults.journal import Action, Outcome, Write
 from tests.faults.oracles import ORACLES, judge
 from tests.faults.worlds import MARKER, SIGNAL, World
+from tests.support.oracles import EVERY_ORACLE
 
 Doctoring = Callable[[World], object]
 
@@ -18,6 +19,18 @@ def _again(world: World, topic: str) -> None:
     """The last message of a topic once more."""
     records = world.seen.topics[topic]
     records.append(replace(records[-1], offset=len(records)))
+
+
+def _again_in_peace(world: World) -> None:
+    """What was delivered under faults, once more after them."""
+    _again(world, topics.COMPASS_WORKFLOW.name)
+    world.seen.calm = {(topics.COMPASS_WORKFLOW.name, 0): 1}
+
+
+def _scattered(world: World) -> None:
+    """The last message of a topic in another partition than the ones before."""
+    records = world.seen.topics[topics.COMPASS_SIGNALS.name]
+    records[-1] = replace(records[-1], partition=1)
 
 
 def _swapped(world: World) -> None:
@@ -48,13 +61,15 @@ DOCTORINGS: dict[str, list[Doctoring]] = {
     "same number same event": [
         lambda world: world.tell(topics.COMPASS_SIGNALS.name, "signals", "signal.corrected", SIGNAL, 2, {})
     ],
-    "order per subject": [_swapped],
-    "told once in peace": [lambda world: _again(world, topics.COMPASS_WORKFLOW.name)],
+    "order per subject": [_swapped, _scattered, lambda world: world.seen.topics[topics.COMPASS_SIGNALS.name].pop(0)],
+    "told once in peace": [lambda world: _again(world, topics.COMPASS_WORKFLOW.name), _again_in_peace],
     "every event once in the audit log": [
         _lost("audit"),
         _doubled("audit"),
         lambda world: world.seen.topics[topics.COMPASS_WORKFLOW.name].clear(),
     ],
+    "events are recorded once": [_doubled("audit")],
+    "last events are recorded": [_changed("signals", event_sequence=4), _changed("signals", event_sequence=2)],
     "sequences without gaps": [
         _changed("audit", sequence=7),
         lambda world: world.seen.tables.update(gaps=[{"source": "/services/signals", "first": 3, "last": 4}]),
@@ -108,6 +123,13 @@ DOCTORINGS: dict[str, list[Doctoring]] = {
         _changed("transitions", to_status="resolved"),
         _changed("assignments", status="closed"),
     ],
+    "history is told": [_lost("transitions"), _doubled("transitions")],
+    "comments are told": [
+        lambda world: world.seen.tables.update(comments=[{"id": uuid4(), "text": "Never told."}]),
+        lambda world: world.tell(
+            topics.COMPASS_WORKFLOW.name, "workflow", "comment.added", SIGNAL, 2, {"comment_id": "1", "text": "Gone."}
+        ),
+    ],
     "work is at the latest detection": [_changed("assignments", signal_id=uuid4()), _doubled("assignments")],
     "events tell the state": [_changed("known_assignments", status="in_progress"), _lost("known_assignments")],
 }
@@ -119,7 +141,8 @@ def test_nobody_complains_where_all_is_well() -> None:
 
 
 def test_every_oracle_has_a_doctored_world() -> None:
-    assert {oracle.__name__.replace("_", " ") for oracle in ORACLES} == set(DOCTORINGS)
+    named = {oracle.__name__.replace("_", " ") for oracle in (*EVERY_ORACLE, *ORACLES)}
+    assert named == set(DOCTORINGS)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +157,7 @@ def test_an_oracle_notices(oracle: str, doctor: Doctoring) -> None:
 def test_a_delivery_again_is_no_complaint_where_there_were_faults() -> None:
     world = World()
     _again(world, topics.COMPASS_WORKFLOW.name)
-    world.journal.calm_offsets = {(topics.COMPASS_WORKFLOW.name, 0): 2}
+    world.seen.calm = {(topics.COMPASS_WORKFLOW.name, 0): 2}
     assert judge(world.seen, world.journal) == []
 
 

@@ -13,8 +13,8 @@ from shared.events.operations import rejection_id
 from tests.e2e.api import id_of
 from tests.faults.engine import entity_of
 from tests.faults.journal import Action, Journal, Outcome, Write
-from tests.faults.observation import Observation, Record, Row
 from tests.support.factories import engine_signal
+from tests.support.observation import Observation, Record, Row
 
 FIRST: Final = engine_signal(description="First.", metric_value=0.21)
 CORRECTED: Final = FIRST | {"description": "Second.", "metric_value": 0.22}
@@ -149,7 +149,7 @@ class World:
             "facility": "Northfield General",
             "magnitude_tier": "severe",
         }
-        work = {"workflow_status": "assigned", "assignment_id": _ASSIGNMENT, "assignee_id": _USER}
+        work = {"event_sequence": 3, "workflow_status": "assigned", "assignment_id": _ASSIGNMENT, "assignee_id": _USER}
         user = {"id": _USER, "name": "A leader", "is_active": True}
         assignment = {"id": _ASSIGNMENT, "signal_id": SIGNAL, "status": "assigned", "assignee_id": _USER}
         transition = {

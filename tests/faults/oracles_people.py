@@ -1,23 +1,13 @@
-"""Work: every acknowledged write is there once, states are the replay of their history, and all copies agree."""
+"""People: every write that was acknowledged is there once, and work is where the engine's messages say."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 from uuid import UUID
 
 from tests.faults.journal import Action, Journal, Outcome
 from tests.faults.model import Expected
-from tests.faults.observation import Observation, Row
-
-_NEXT: Final = {
-    "new": {"assigned"},
-    "assigned": {"in_progress", "new"},
-    "in_progress": {"resolved", "assigned"},
-    "resolved": {"closed", "in_progress"},
-    "closed": set[str](),
-}
-_STANDING: Final = frozenset({"carried_over", "reassigned"})
-"""Lines of history that keep the status."""
+from tests.support.observation import Observation, Row
 
 
 def _traces(seen: Observation) -> dict[Action, tuple[Counter[str], Counter[str]]]:
@@ -106,35 +96,6 @@ def logins_are_told_once(seen: Observation, journal: Journal, _: Expected) -> It
         yield f"session {session} was told of and is not stored"
 
 
-def state_is_the_replay_of_its_history(seen: Observation, _: Journal, __: Expected) -> Iterator[str]:
-    """Each line of history begins where the one before ended, by an allowed step; the last one is the present state."""
-    lines: dict[UUID, list[Row]] = defaultdict(list)
-    for row in seen.table("transitions"):
-        lines[row["assignment_id"]].append(row)
-    for assignment in seen.table("assignments"):
-        history = lines.pop(assignment["id"], [])
-        status, assignee, signal = "new", None, None
-        for line in history:
-            step = (line["from_status"], line["to_status"])
-            if line["from_status"] != status:
-                yield f"{assignment['id']}: {line['kind']} begins at {step[0]}, but it was {status}"
-            if step[1] not in _NEXT[step[0]] and not (line["kind"] in _STANDING and step[0] == step[1]):
-                yield f"{assignment['id']}: {line['kind']} from {step[0]} to {step[1]} is no allowed step"
-            if line["kind"] == "carried_over" and signal is not None and line["previous_signal_id"] != signal:
-                yield f"{assignment['id']}: carried over from {line['previous_signal_id']}, but it was at {signal}"
-            status, assignee, signal = line["to_status"], line["assignee_id"], line["signal_id"]
-        if history and (status, assignee, signal) != (
-            assignment["status"],
-            assignment["assignee_id"],
-            assignment["signal_id"],
-        ):
-            yield f"{assignment['id']} is {assignment['status']}, its history says {status}"
-        if not history and assignment["status"] != "new":
-            yield f"{assignment['id']} is {assignment['status']} without a history"
-    for made_up in lines:
-        yield f"{made_up} has a history and does not exist"
-
-
 def work_is_at_the_latest_detection(seen: Observation, _: Journal, expected: Expected) -> Iterator[str]:
     """An entity has one open assignment at most, and it stands at the entity's current signal."""
     open_ones = [row for row in seen.table("assignments") if row["status"] != "closed"]
@@ -146,38 +107,9 @@ def work_is_at_the_latest_detection(seen: Observation, _: Journal, expected: Exp
             yield f"{row['id']} is at {row['signal_id']} instead of {expected.current.get(row['entity_id'])}"
 
 
-def events_tell_the_state(seen: Observation, _: Journal, __: Expected) -> Iterator[str]:
-    """The last event that tells of an assignment tells it as it is; so does the activity service's copy."""
-    last: dict[str, Row] = {}
-    for row in seen.table("audit"):
-        if row["source"] == "/services/workflow" and "assignment" in row["envelope"]["data"]:
-            state = row["envelope"]["data"]["assignment"]
-            last[state["assignment_id"]] = state
-    copies = {row["id"]: row for row in seen.table("known_assignments")}
-    for assignment in seen.table("assignments"):
-        told = last.get(str(assignment["id"]))
-        if told is None:
-            yield f"{assignment['id']} was never told of"
-            continue
-        assignee = told["assignee"]["user_id"] if told.get("assignee") else None
-        found = (told["status"], told["signal_id"], assignee)
-        wanted = (
-            assignment["status"],
-            str(assignment["signal_id"]),
-            str(assignment["assignee_id"]) if assignment["assignee_id"] else None,
-        )
-        if found != wanted:
-            yield f"{assignment['id']} is {wanted}, its last event says {found}"
-        copy = copies.get(assignment["id"])
-        if copy is None or any(copy[name] != assignment[name] for name in ("status", "signal_id", "assignee_id")):
-            yield f"{assignment['id']} is {wanted}, the activity service knows {copy}"
-
-
-WORKFLOW_ORACLES: Final[Sequence[Callable[[Observation, Journal, Expected], Iterable[str]]]] = (
+PEOPLE_ORACLES: Final = (
     acknowledged_writes_are_there_once,
     acknowledged_snoozes_are_told_once,
     logins_are_told_once,
-    state_is_the_replay_of_its_history,
     work_is_at_the_latest_detection,
-    events_tell_the_state,
 )

@@ -1,30 +1,29 @@
-"""Signals: stored is what was published, once each, and every copy of them says the same."""
+"""The engine: what it published stands in Kafka, is stored once with its last values, and had its effects once."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+from shared.events.operations import rejection_id
 from tests.faults.journal import Journal
 from tests.faults.model import Expected
-from tests.faults.observation import Observation, Row
-
-_SHARED: Final = (
-    "entity_id",
-    "detected_at",
-    "is_current",
-    "description",
-    "metric_value",
-    "signal_type",
-    "severity",
-    "domain",
-    "facility",
-    "magnitude_tier",
-)
-"""What both the signals and the workflow service hold of a signal."""
+from tests.support.observation import Observation
 
 _TOLD: Final = "compass.{}.v1"
+
+
+def acknowledged_messages_are_there(seen: Observation, journal: Journal, _: Expected) -> Iterator[str]:
+    """What Kafka took stands where it said, also after the broker was killed."""
+    present = {
+        (record.topic, record.partition, record.offset): (record.key, record.value)
+        for records in seen.topics.values()
+        for record in records
+    }
+    for topic, partition, offset, key, value in journal.acknowledged:
+        if present.get((topic, partition, offset)) != (key, value):
+            yield f"{topic}/{partition}/{offset} is not what was acknowledged there"
 
 
 def stored_is_published(seen: Observation, _: Journal, expected: Expected) -> Iterator[str]:
@@ -93,63 +92,42 @@ def insights_once(seen: Observation, _: Journal, expected: Expected) -> Iterator
         yield f"{insight} was never published"
 
 
-def workflow_knows_the_signals(seen: Observation, _: Journal, __: Expected) -> Iterator[str]:
-    """The workflow service's copy of the signals is the signals."""
-    yield from _differences(seen.table("signals"), seen.table("known_signals"), _SHARED)
+def bad_messages_once(seen: Observation, _: Journal, expected: Expected) -> Iterator[str]:
+    """Each bad message is one dead letter with its bytes and one event; no good one is.
+
+    On the dead-letter topic it may stand more than once, since a relay that is interrupted sends again; then each time
+    the same.
+    """
+    wanted = {(record.topic, record.partition, record.offset): record for record in expected.bad}
+    rows = seen.table("dead_letters")
+    stored = Counter((row["topic"], row["partition"], row["offset"]) for row in rows)
+    contents = {(row["topic"], row["partition"], row["offset"]): (row["key"], row["value"]) for row in rows}
+    groups = {(row["topic"], row["partition"], row["offset"]): row["consumer_group"] for row in rows}
+    subjects = Counter(row["subject"] for row in seen.table("audit") if row["type"] == "compass.message.rejected.v1")
+    for place in stored.keys() - wanted.keys():
+        yield f"{place} is a good message and was rejected by {groups[place]}"
+    letters: dict[tuple[str, int, int], set[tuple[bytes | None, bytes | None]]] = defaultdict(set)
+    for record in seen.records(*(name for name in seen.topics if name.endswith(".dead-letter"))):
+        headers = dict(record.headers)
+        numbers = (int(headers[name] or b"-1") for name in ("dead-letter-partition", "dead-letter-offset"))
+        letters[record.topic.removesuffix(".dead-letter"), *numbers].add((record.key, record.value))  # type: ignore[index]
+    for place, record in wanted.items():
+        if stored[place] != 1:
+            yield f"{place} is stored {stored[place]} times"
+            continue
+        if contents[place] != (record.key, record.value):
+            yield f"{place} is stored with other bytes"
+        if letters[place] != {(record.key, record.value)}:
+            yield f"{place} is on the dead-letter topic as {letters[place]}"
+        if subjects[rejection_id(groups[place], *place)] != 1:
+            yield f"{place} was told of {subjects[rejection_id(groups[place], *place)]} times"
 
 
-def signals_know_the_work(seen: Observation, _: Journal, __: Expected) -> Iterator[str]:
-    """Each signal's row says what its assignment says; one without an assignment is new."""
-    work = {row["signal_id"]: row for row in seen.table("assignments")}
-    for row in seen.table("signals"):
-        assignment = work.get(row["id"])
-        wanted = (
-            ("new", None, None)
-            if assignment is None
-            else (assignment["status"], assignment["id"], assignment["assignee_id"])
-        )
-        found = (row["workflow_status"], row["assignment_id"], row["assignee_id"])
-        if found != wanted:
-            yield f"{row['id']} says {found} instead of {wanted}"
-    for row in seen.table("waiting_states"):
-        yield f"a state waits for {row['signal_id']}, which is there or never was"
-
-
-def everybody_knows_the_users(seen: Observation, _: Journal, __: Expected) -> Iterator[str]:
-    """Copies of users are the users."""
-    for name in ("signals_users", "workflow_users"):
-        for difference in _differences(seen.table("auth_users"), seen.table(name), ("name", "is_active")):
-            yield f"{name}: {difference}"
-
-
-def counts_are_those_of_the_rows(seen: Observation, _: Journal, __: Expected) -> Iterator[str]:
-    """What the filter options count is what is there."""
-    counted = {row["value"]: row["number"] for row in seen.table("domain_counts") if row["number"]}
-    present = Counter(row["domain"] for row in seen.table("signals") if row["is_current"])
-    if counted != present:
-        yield f"{counted} instead of {dict(present)}"
-
-
-def _differences(owners: list[Row], copies: list[Row], fields: Sequence[str]) -> Iterator[str]:
-    own = {row["id"]: row for row in owners}
-    copied = {row["id"]: row for row in copies}
-    for missing in own.keys() - copied.keys():
-        yield f"{missing} is not known"
-    for made_up in copied.keys() - own.keys():
-        yield f"{made_up} is known and does not exist"
-    for each in own.keys() & copied.keys():
-        for name in fields:
-            if own[each][name] != copied[each][name]:
-                yield f"{each}: {name} is {copied[each][name]!r} instead of {own[each][name]!r}"
-
-
-SIGNAL_ORACLES: Final[Sequence[Callable[[Observation, Journal, Expected], Iterable[str]]]] = (
+ENGINE_ORACLES: Final = (
+    acknowledged_messages_are_there,
     stored_is_published,
     latest_detection_is_current,
     effects_once,
     insights_once,
-    workflow_knows_the_signals,
-    signals_know_the_work,
-    everybody_knows_the_users,
-    counts_are_those_of_the_rows,
+    bad_messages_once,
 )

@@ -1,15 +1,19 @@
-"""Everything that there is to see after a run: the topics' logs from their first message on, and the tables."""
+"""What there is to see of a stack at rest, for oracles: the topics' logs, and the tables; all, or of some signals."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from shared.events import topics
+from shared.events import envelope, topics
 
 Row = dict[str, Any]
+Places = Mapping[tuple[str, int], int]
+"""An offset in each partition of some topics."""
 
 EVENT_TOPICS: Final = (
     topics.COMPASS_SIGNALS.name,
@@ -77,6 +81,19 @@ _QUERIES: Final = {
     """,
 }
 
+_SIGNAL_COLUMNS: Final = {
+    "signals": "id",
+    "assignments": "signal_id",
+    "transitions": "signal_id",
+    "comments": "signal_id",
+    "known_signals": "id",
+    "audit": "subject",
+    "feed": "subject",
+    "gaps": "subject",
+    "known_assignments": "signal_id",
+}
+"""The tables that are about signals, and the column that says about which."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -96,6 +113,8 @@ class Observation:
 
     topics: dict[str, list[Record]] = field(default_factory=dict)
     tables: dict[str, list[Row]] = field(default_factory=dict)
+    calm: Places = field(default_factory=dict)
+    """Where each partition of the services' topics ended before the last, peaceful messages."""
     verified: str | None = None
     """What the command that verifies the audit log's chain complains of; None where it is content."""
 
@@ -110,10 +129,24 @@ class Observation:
 
 async def observe(database_url: str, bootstrap_servers: str) -> Observation:
     """Read all of it."""
-    return Observation(await _read_topics(bootstrap_servers), await _read_tables(database_url))
+    return Observation(
+        await _read_topics(bootstrap_servers, tuple(topics.BY_NAME)), await _read_tables(database_url, _QUERIES)
+    )
 
 
-async def _read_tables(database_url: str) -> dict[str, list[Row]]:
+async def tables_about(database_url: str, signals: Collection[UUID]) -> dict[str, list[Row]]:
+    """The tables' rows about these signals; of the outboxes all."""
+    queries = {
+        name: f"SELECT * FROM ({_QUERIES[name]}) AS found WHERE {condition}"  # noqa: S608 - our own queries
+        for name, condition in (
+            *((name, f"{column} = ANY($1::uuid[])") for name, column in _SIGNAL_COLUMNS.items()),
+            ("outboxes", "$1::uuid[] IS NOT NULL"),
+        )
+    }
+    return await _read_tables(database_url, queries, list(signals))
+
+
+async def _read_tables(database_url: str, queries: Mapping[str, str], *parameters: Any) -> dict[str, list[Row]]:
     connection = await asyncpg.connect(database_url)
     try:
         await connection.set_type_codec(
@@ -121,7 +154,10 @@ async def _read_tables(database_url: str) -> dict[str, list[Row]]:
         )
         # One moment for all tables: what is at rest must agree with itself.
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            return {name: [dict(row) for row in await connection.fetch(query)] for name, query in _QUERIES.items()}
+            return {
+                name: [dict(row) for row in await connection.fetch(query, *parameters)]
+                for name, query in queries.items()
+            }
     finally:
         await connection.close()
 
@@ -133,22 +169,38 @@ async def ends(consumer: AIOKafkaConsumer, names: tuple[str, ...]) -> dict[Topic
     return found
 
 
-async def _read_topics(bootstrap_servers: str) -> dict[str, list[Record]]:
-    names = tuple(topics.BY_NAME)
+async def topics_about(bootstrap_servers: str, signals: Collection[UUID], begin: Places) -> dict[str, list[Record]]:
+    """The events about these signals, from these offsets on."""
+    read = await _read_topics(bootstrap_servers, EVENT_TOPICS, begin)
+    return {
+        name: [record for record in records if envelope.decode(record.value).subject in signals]
+        for name, records in read.items()
+    }
+
+
+async def _read_topics(
+    bootstrap_servers: str, names: tuple[str, ...], begin: Places | None = None
+) -> dict[str, list[Record]]:
+    """What these topics have, from their first messages on or from some offsets."""
+    first = begin or {}
     read: dict[str, list[Record]] = {name: [] for name in names}
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers, enable_auto_commit=False, max_partition_fetch_bytes=8 * 1024 * 1024
     )
     await consumer.start()
     try:
-        until = {place: end for place, end in (await ends(consumer, names)).items() if end > 0}
+        until = {place: end for place, end in (await ends(consumer, names)).items() if end > first.get(place, 0)}
         consumer.assign(list(until))
         await consumer.seek_to_beginning(*until)
+        for place in until.keys() & first.keys():
+            consumer.seek(place, first[place])
         while until:
             batches = await consumer.getmany(timeout_ms=1000)
             for place, batch in batches.items():
                 read[place.topic] += [
-                    Record(m.topic, m.partition, m.offset, m.key, m.value, tuple(m.headers)) for m in batch
+                    Record(m.topic, m.partition, m.offset, m.key, m.value, tuple(m.headers))
+                    for m in batch
+                    if m.offset < until[place]
                 ]
             for place in list(until):
                 if await consumer.position(place) >= until[place]:
