@@ -21,9 +21,10 @@ after each batch, the peer once a minute.
 
 What limits them is told by the processor seconds of each round, from the start of its processes to their end. One
 instance of ours is Python on one core, while PostgreSQL works on the other; two share the two cores with PostgreSQL
-and Kafka. One task and PostgreSQL take turns: it sends a thousand rows and waits until they are stored, on which
-PostgreSQL spends more than for COPY, for it has every value to take from an array of texts; two tasks fill each
-other's pauses.
+and Kafka, and what counts is the sum. One task and PostgreSQL take turns: the task sends a thousand rows and waits
+until they are stored; two tasks fill each other's pauses. Of a first publication most is the same work for both: the
+rows and their indexes. When all is published again ours has more to do in PostgreSQL than the peer: it reads the
+former state, to tell what changed and to keep what users wrote, and stores the event beside the row.
 """
 
 from collections.abc import AsyncIterator

@@ -16,10 +16,9 @@ start-up, our lock and the slot's first look are nobody's. After each round the 
 there once, and on every partition in the order of the outbox, or the round fails. The server has `wal_level=logical`,
 for both.
 
-What limits them is told by the processor seconds of each round. Ours is Python on one core, half of it the producer,
-the rest reading and deleting rows. The peer has no core of its own to lack, but passes each message through more
-hands: the walsender writes its bytes as text, twice as long, the connector's one thread reads them into a structure,
-and the worker's one thread takes the structure apart again.
+What limits them is told by the processor seconds of each round. Ours is Python on one core, which reads, sends and
+deletes rows. The peer's seconds are Connect's: each row is read from the log into a structure by one thread, and
+taken apart, routed and sent by another; PostgreSQL has little to do for either.
 """
 
 import asyncio
