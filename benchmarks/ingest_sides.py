@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -20,8 +21,8 @@ from aiokafka import AIOKafkaProducer
 from benchmarks import processor, sink_rows
 from benchmarks.connect import ConnectWorker
 from benchmarks.ingest import EMPTY, copy_rows, publish, stored_rows
+from benchmarks.measure import RoundError
 from benchmarks.servers import Servers
-from deploy.local.ports import HOST
 from deploy.local.processes import Command, ManagedProcess, release_guard
 from deploy.topics import apply
 from shared.events.topics import ENGINE_SIGNALS
@@ -40,10 +41,6 @@ _IS_STORED: Final = """
         LEFT JOIN signals AS stored USING (id, content_hash) WHERE stored.id IS NULL
     )
 """
-
-
-class RoundError(Exception):
-    """A round did not do what it is measured for."""
 
 
 @dataclass(frozen=True)
@@ -203,15 +200,14 @@ class Sides:
         return [(name, digest) for _, name, digest in last.values()], total / len(rows)
 
     def _sink(self, topic: str, tasks: int) -> Mapping[str, str]:
-        login = self._servers.postgres.service_url("signals", _PEER).split("//")[1].split("@")[0]
-        user, password = login.split(":")
+        server = urlsplit(self._servers.postgres.service_url("signals", _PEER))
         return {
             "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector",
             "topics": topic,
             "tasks.max": str(tasks),
-            "connection.url": f"jdbc:postgresql://{HOST}:{self._servers.postgres.port}/{_PEER}?currentSchema=signals",
-            "connection.username": user,
-            "connection.password": password,
+            "connection.url": f"jdbc:postgresql://{server.hostname}:{server.port}{server.path}?currentSchema=signals",
+            "connection.username": str(server.username),
+            "connection.password": str(server.password),
             "insert.mode": "upsert",
             "primary.key.mode": "record_value",
             "primary.key.fields": sink_rows.KEY,

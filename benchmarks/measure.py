@@ -16,6 +16,10 @@ Round = Callable[[], Awaitable[float]]
 """Does the work once; returns its figure, for example rows per second."""
 
 
+class RoundError(Exception):
+    """A round did not do what it is measured for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """One thing measured several times."""

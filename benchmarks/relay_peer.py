@@ -36,7 +36,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks import processor
 from benchmarks.connect import ConnectWorker, connect_worker
-from benchmarks.measure import Figures, Report, alternate
+from benchmarks.measure import Figures, Report, RoundError, alternate
 from benchmarks.relay import MESSAGES, TABLE, VALUE
 from benchmarks.servers import Servers, servers
 from deploy.topics import apply
@@ -49,10 +49,6 @@ _ROWS_OF_A_TRANSACTION: Final = 1000
 _MESSAGES_OF_A_KEY: Final = 10
 _SECONDS: Final = 240
 _PARTITIONS: Final = COMPASS_SIGNALS.partitions
-
-
-class RoundError(Exception):
-    """A message is missing, was sent twice, or came out of order."""
 
 
 async def run(rounds: int, messages: int | None) -> list[Report]:
