@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from services.activity.models import BLOCK
 from services.activity.repository import Place, Record, few_unread, is_read, unread_positions
 from services.activity.repository_filters import FeedFilters, Values, conditions_on_groups
 from services.activity.repository_reads import ReadState
@@ -27,14 +28,31 @@ async def page(
     watermark = values.put(reads.watermark)
     # Of groups that the watermark covers whole, which most are, no event is looked at.
     statement = f"""
-        SELECT {_SHOWN}, CASE WHEN g.last_position <= {watermark} THEN 0 ELSE (
-            SELECT count(*) FROM activity_events AS e
-            WHERE e.group_id = g.id AND e.position > {watermark} AND NOT {is_read(reads, values)}
-        ) END AS unread_count
+        SELECT {_SHOWN}, CASE WHEN g.last_position <= {watermark} THEN 0 ELSE {_unread_of_group(reads, values)} END
+            AS unread_count
         FROM (SELECT * FROM feed_groups AS g WHERE {wanted} {_NEWEST_FIRST} LIMIT {limit:d}) AS g {_NEWEST_FIRST}
     """  # noqa: S608 - constants
     found: Sequence[Record] = await (await raw_connection(session)).fetch(statement, *values)
     return found
+
+
+def _unread_of_group(reads: ReadState, values: Values) -> str:
+    """How many events of the group ``g`` the user has not read.
+
+    A month's signals are one group. Where nothing is noted above the watermark its events are counted at most; what is
+    noted is joined at once, for looking it up event by event took a third of a second for 100,000.
+    """
+    if reads.unread == reads.head:
+        return "g.event_count"
+    own = f"FROM activity_events AS e WHERE e.group_id = g.id AND e.position > {values.put(reads.watermark)}"
+    if reads.unread == reads.head - reads.watermark:
+        return f"(SELECT count(*) {own})"
+    return f"""(
+        SELECT count(*) FROM (SELECT e.position {own}) AS e
+        LEFT JOIN feed_read_bits AS noted
+            ON noted.user_id = {values.put(reads.user_id)} AND noted.block = e.position / {BLOCK}
+        WHERE coalesce(get_bit(noted.bits, (e.position % {BLOCK})::integer), 0) = 0
+    )"""  # noqa: S608 - constants
 
 
 async def count(session: AnySession, filters: FeedFilters, reads: ReadState, *, unread: bool) -> int:

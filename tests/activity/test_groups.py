@@ -90,6 +90,29 @@ async def test_what_is_folded_can_be_opened_and_marked(service: ServiceUnderTest
     assert (await get(service, "&unread=true", "admin"))["total_count"] == 2
 
 
+async def test_a_group_counts_what_is_unread_however_it_was_read(service: ServiceUnderTest) -> None:
+    # Over three blocks of noted positions.
+    month = [signal(0, 50, time=f"2026-07-01T09:00:{n // 100:02}Z") for n in range(2500)]
+    for start in range(0, 2500, 500):
+        await service.consume("activity.signals", *messages(*month[start : start + 500], partition=start // 500))
+
+    async def unread() -> int:
+        (entry,) = (await get(service))["events"]
+        number: int = entry["group"]["unread_count"]
+        return number
+
+    async with service.client("viewer") as client:
+        assert await unread() == 2500
+        some = [month[place]["id"] for place in (1, 700, 1500, 1501, 2499)]
+        await client.post("/api/feed/mark-read", json={"ids": some})
+        assert await unread() == 2495
+        await client.post("/api/feed/mark-read", json={"up_to_position": 1200})
+        assert await unread() == 1297
+        await client.post("/api/feed/mark-read", json={"up_to_position": 1502})
+        assert await unread() == 997
+    assert (await get(service, role="admin"))["events"][0]["group"]["unread_count"] == 2500
+
+
 async def test_what_one_request_did_is_one_entry_and_each_persons_work_another(service: ServiceUnderTest) -> None:
     by_omar = {"actorid": OMAR, "correlationid": "bulk"}
     sent = [assignment(n * 40, NORA, **by_omar) for n in range(4)]
