@@ -23,6 +23,7 @@ from benchmarks import (
     relay,
     relay_peer,
 )
+from benchmarks.api_load import run as api_load
 from benchmarks.measure import Report, show, store
 from benchmarks.servers import Servers, servers
 
@@ -40,6 +41,7 @@ ON_A_STACK: dict[str, Callable[[int], Coroutine[Any, Any, list[Report]]]] = {
     "gateway": gateway.run,
     "feed_latency": feed_latency.run,
     "login_flood": login_flood.run,
+    "api_load": api_load.run,
 }
 """Those that start all processes themselves."""
 BESIDE_A_PEER: dict[str, Callable[[int, int | None], Coroutine[Any, Any, list[Report]]]] = {
