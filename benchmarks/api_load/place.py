@@ -1,11 +1,11 @@
 """A stack for leaders by the hundred: without limits of rates, with statistics of PostgreSQL's statements."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import asyncpg
+import pytest
 
 from benchmarks.api_load.accounts import ENVIRONMENT
 from deploy.local.postgres import EmbeddedPostgres
@@ -25,8 +25,9 @@ _STATEMENTS: Final = """
 @contextmanager
 def stack_for_leaders() -> Iterator[LocalStack]:
     """All processes, as durable as in production, with nothing in them."""
-    os.environ.update(UNLIMITED | ENVIRONMENT)
-    with temporary_state_dir() as state_dir:
+    with pytest.MonkeyPatch.context() as environment, temporary_state_dir() as state_dir:
+        for name, value in (UNLIMITED | ENVIRONMENT).items():
+            environment.setenv(name, value)
         settings = free_settings(state_dir)
         stack = LocalStack(settings)
         stack.postgres = EmbeddedPostgres(state_dir, settings.postgres_port, settings=_SETTINGS)
