@@ -79,7 +79,8 @@ def limits(users: int) -> list[Limit]:
         # A stream is two for the gateway, and every leader has connections for requests, too.
         Limit("handles", "", handles, only("gateway"), most=200.0 + 8 * users, growth=40.0),
         Limit("handles", "", handles, only("kafka"), most=2000.0, growth=60.0),
-        Limit("connections", "", lambda sample: sample.connections, most=_POOLS + _BESIDE_THE_POOLS, growth=1.0),
+        # A pool that is not full yet takes one more now and then, until it is.
+        Limit("connections", "", lambda sample: sample.connections, most=_POOLS + _BESIDE_THE_POOLS, growth=8.0),
         Limit("table", "MiB", lambda sample: sample.table_mib, QUEUES.__contains__, most=64.0, growth=4.0),
         # Between one vacuum and the next they come and go; more and more of them is a vacuum that does not keep up.
         Limit("dead rows", "share", _dead_share_of_large_tables, growth=0.2, may_be_none=True),

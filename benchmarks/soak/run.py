@@ -54,10 +54,9 @@ class Soak:
 
     @property
     def plan(self) -> publishing.Plan:
-        """Some months of the same entities, each published twice: new detections and corrections of them."""
+        """Five months of the same entities, each published twice: new detections and corrections of them."""
         signals = max(1, int(self.publish * self.minutes * 60))
-        entities = min(self.signals, max(1, signals // 10))
-        return publishing.Plan(signals, self.publish, entities, publishing.LAST_MONTH + 1)
+        return publishing.Plan(signals, self.publish, max(1, signals // 10), publishing.LAST_MONTH + 1)
 
 
 @dataclass(frozen=True, slots=True)

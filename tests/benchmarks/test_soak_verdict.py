@@ -75,7 +75,7 @@ GROWING: dict[str, Callable[[Sample], Sample]] = {
     "memory of gateway": lambda s: replace(s, memory_mib=more(s.memory_mib, "gateway", 40 * s.seconds / HOUR)),
     "handles of activity": lambda s: replace(s, handles=more(s.handles, "activity", int(30 * s.seconds / HOUR))),
     "connections of signals": lambda s: replace(
-        s, connections=more(s.connections, "signals", int(6 * s.seconds / HOUR))
+        s, connections=more(s.connections, "signals", int(12 * s.seconds / HOUR))
     ),
     "table of workflow.outbox": lambda s: replace(
         s, table_mib=more(s.table_mib, "workflow.outbox", 12 * s.seconds / HOUR)
