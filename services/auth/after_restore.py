@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth import repository, repository_sessions, service_keys, service_sessions
+from services.auth import repository, repository_sessions, service_keys, service_sessions, tokens
 from services.auth.models import User
 from services.auth.service_keys import KEY_SET
 from services.auth.service_state import state
@@ -99,7 +99,7 @@ class AuthRestoration(Restoration[AuthSettings]):
             return int(told.is_active)
         if is_newer:
             # Sessions that began after the backup are not known any more: their tokens are refused by their age.
-            columns: dict[str, Any] = {"tokens_valid_from": datetime.now(UTC)}
+            columns: dict[str, Any] = {"tokens_valid_from": tokens.refused_before(user, datetime.now(UTC))}
             columns |= {name: getattr(told, name) for name in ("name", "role", "is_active")}
             user = await repository.change(session, user.id, **columns)
         elif (user.name, user.role, user.is_active) == (told.name, told.role, told.is_active):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth import repository, service_sessions
+from services.auth import repository, service_sessions, tokens
 from services.auth.initial_passwords import new_initial_password
 from services.auth.models import User
 from services.auth.repository import EmailTakenError, Filters
@@ -138,7 +138,7 @@ async def change(
 async def _apply(session: AsyncSession, tools: Tools, actor_id: UUID, user: User, columns: dict[str, Any]) -> User:
     changed = sorted("password" if name == "hashed_password" else name for name in columns if name not in _UNTOLD)
     if "role" in columns:
-        columns["tokens_valid_from"] = datetime.now(UTC)
+        columns["tokens_valid_from"] = tokens.refused_before(user, datetime.now(UTC))
     try:
         user = await repository.change(session, user.id, **columns)
     except EmailTakenError:

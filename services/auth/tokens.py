@@ -5,7 +5,7 @@ import hmac
 import math
 import secrets
 from base64 import urlsafe_b64encode
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -41,6 +41,17 @@ def access_token(
         "exp": started + seconds,
     }
     return jwt.encode({"alg": ALGORITHM, "kid": signer.kid}, claims, signer.key, algorithms=[ALGORITHM]), seconds
+
+
+def refused_before(user: User, now: datetime) -> datetime:
+    """The moment to refuse the user's access tokens before, so that none that was issued until now is accepted.
+
+    One that followed an earlier such moment may say that it was issued later in its second than it was.
+    """
+    if user.tokens_valid_from is None:
+        return now
+    latest = datetime.fromtimestamp(math.ceil(user.tokens_valid_from.timestamp()), UTC)
+    return max(now, latest + timedelta(microseconds=1))
 
 
 def new_refresh_token() -> str:

@@ -237,6 +237,21 @@ async def test_a_new_role_ends_the_access_of_the_former(
     assert (answer.status_code, answer.json()["role"]) == (200, "viewer")
 
 
+async def test_a_token_between_two_new_roles_of_one_second_ends_with_the_second(
+    auth: ServiceUnderTest, client: httpx.AsyncClient, admin: httpx.AsyncClient
+) -> None:
+    """It says that it was issued at the end of that second, so as not to be refused with those before the first."""
+    path, current = await path_of(auth, "clinical@demo.example"), (await login(client)).json()
+    for role in ("admin", "viewer", "nursing_leadership"):
+        assert (await admin.patch(path, json={"role": role})).status_code == 200
+        headers = {"authorization": f"Bearer {current['access_token']}"}
+        await auth.app.state.access.refresh()
+        assert (await client.get("/api/auth/me", headers=headers)).status_code == 401
+        current = (await client.post("/api/auth/refresh", json={"refresh_token": current["refresh_token"]})).json()
+        headers = {"authorization": f"Bearer {current['access_token']}"}
+        assert (await client.get("/api/auth/me", headers=headers)).json()["role"] == role
+
+
 @pytest.mark.parametrize("change", [{"role": "viewer"}, {"is_active": False}])
 async def test_the_last_administrator_stays(
     auth: ServiceUnderTest, admin: httpx.AsyncClient, client: httpx.AsyncClient, change: dict[str, Any]
