@@ -70,8 +70,13 @@ format: $(INSTALLED) ## put the code into the agreed format
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
 
-fuzz: $(INSTALLED) ## requests made from the API document, against a stack of its own; SERVICE=signals for one service
-	@exec $(PY) -m pytest --numprocesses $(WORKERS) -m fuzzing tests/fuzzing $(if $(SERVICE),-k "$(SERVICE)")
+# Those that are made up without a stack are in `make test` as well, fewer of them and the same each time.
+FUZZED = tests/fuzzing tests/auth/test_model.py $(wildcard tests/*/test_*_fuzzed.py)
+
+fuzz: $(INSTALLED) ## made-up messages, tokens, queries and requests; SERVICE=signals for one service, EXAMPLES=50 SEED=7
+	@export COMPASS_FUZZ_EXAMPLES="$(or $(EXAMPLES),10)" COMPASS_FUZZ_SEED="$(or $(SEED),1)"; \
+	exec $(PY) -m pytest --numprocesses $(WORKERS) -m "fuzzing or hypothesis" $(FUZZED) $(if $(SERVICE),-k "$(SERVICE)") \
+		--hypothesis-profile=long --hypothesis-seed="$$COMPASS_FUZZ_SEED"
 
 faults: $(INSTALLED) ## SEEDS=200 of faults, FROM=1, less those already run; SEED=17 again; AGAIN=1 MINUTES= MUTATION=no-inbox
 	@exec $(PY) -m tests.faults $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(FROM),--from "$(FROM)") $(if $(SEED),--seed "$(SEED)") \
