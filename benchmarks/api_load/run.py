@@ -120,6 +120,11 @@ async def fill(stack: LocalStack, connection: asyncpg.Connection, signals: int) 
     await publish(stack, connection, through_kafka)
     if signals > through_kafka:
         await multiply(connection, signals // through_kafka, through_kafka)
+        # Of those that came through Kafka everybody knows the same, and at the end they are judged by it.
+        await connection.execute(
+            "UPDATE signals SET workflow_status = 'new', assignee_id = NULL "
+            "WHERE workflow_status <> 'new' AND canonical_node_id !~ '/\\d+$'"
+        )
         await tell_workflow(connection)
 
 
@@ -180,10 +185,10 @@ async def _recorded(connection: asyncpg.Connection) -> int:
 
 
 async def _worked_on(connection: asyncpg.Connection) -> list[Any]:
-    """Signals that somebody worked on, but for copies, of which there are no events."""
+    """All detections of what somebody worked on, for work is carried over; but for copies, of which are no events."""
     rows = await connection.fetch(
-        "SELECT DISTINCT s.id FROM workflow.assignments AS a JOIN signals.signals AS s ON s.id = a.signal_id "
-        "WHERE s.canonical_node_id !~ '/\\d+$'"
+        "SELECT id FROM signals.signals WHERE canonical_node_id !~ '/\\d+$' "
+        "AND entity_id IN (SELECT entity_id FROM workflow.assignments)"
     )
     return [row["id"] for row in rows]
 
