@@ -22,7 +22,7 @@ WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run publish clean-data test two-instances fuzz faults bench load soak check generate client format image compose-up compose-down compose-test kubernetes-test lock install
+.PHONY: help run publish clean-data test two-instances fuzz faults bench load soak report check generate client format image compose-up compose-down compose-test kubernetes-test lock install
 
 ##@ Use
 
@@ -93,6 +93,9 @@ load: $(INSTALLED) ## USERS=200 leaders with streams, SIGNALS=1000000, beside a 
 soak: $(INSTALLED) ## MINUTES=60 of RATE= requests and PUBLISH= signals a second: nothing lost, and nothing that grows by the hour
 	@exec $(PY) -m benchmarks.soak $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(RATE),--rate "$(RATE)") \
 		$(if $(PUBLISH),--publish "$(PUBLISH)") $(if $(SIGNALS),--signals "$(SIGNALS)")
+
+report: $(INSTALLED) ## the tables and plots of benchmarks/README.md, from what was measured here and what is kept
+	@$(PY) -m benchmarks.report
 
 ##@ Containers
 

@@ -11,7 +11,8 @@ from time import perf_counter
 import asyncpg
 import httpx
 
-from benchmarks.feed_page import SIZES, fill, service
+from benchmarks.feed_page import SIZES, fill
+from benchmarks.instance import instance
 from benchmarks.measure import Figures, Report
 from benchmarks.servers import Servers
 from tests.support.service import migrate, token, user_id
@@ -26,7 +27,10 @@ async def run(servers: Servers, rounds: int) -> list[Report]:
     """Measure on servers of their own."""
     owner_url, url = servers.postgres.owner_url("activity"), servers.postgres.service_url("activity")
     migrate("activity", owner_url)
-    async with service(servers, url) as client:
+    async with (
+        instance("activity", url, servers.kafka.bootstrap_servers) as address,
+        httpx.AsyncClient(base_url=address, timeout=60) as client,
+    ):
         await fill(owner_url, SIZES[1])
         connection = await asyncpg.connect(owner_url, server_settings={"search_path": "activity"})
         head = await connection.fetchval("SELECT feed_position FROM audit_head")

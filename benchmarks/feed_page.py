@@ -1,28 +1,20 @@
 """The feed's pages at 200,000 and 2,000,000 events, held against the endpoint's own SQL through asyncpg.
 
 200 users have read: most to near the end, some singly above that, one nothing. The pages are those of one who has read
-up to a thousand events ago, and some of the rest. Both sizes stand side by side, in databases of their own with an
-instance of the service each, and are asked in turn: what is compared with what has then met the same machine.
+up to a thousand events ago, and some of the rest.
 """
 
-import asyncio
 import json
-import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
-from statistics import median
-from time import perf_counter
 
 import asyncpg
-import httpx
 
+from benchmarks.instance import instance
 from benchmarks.measure import Report
 from benchmarks.servers import Servers
-from benchmarks.statements import Statement, Timed, held_against, listening
-from deploy.local.ports import free_port
+from benchmarks.sides import Side, compare, side
 from services.activity.main import create
 from services.activity.models import BLOCK
 from services.activity.settings import ActivitySettings
@@ -31,76 +23,36 @@ from tests.support.service import SIGNING_KEY, migrate, service_settings, token,
 
 SIZES = (200_000, 2_000_000)
 _REQUESTS = 60
-_WARM_UP = 10
+"""Of each page and size, a round."""
 # As many events at both sizes: with a fixed number of signals, the page of one of them would grow with the feed.
 _EVENTS_OF_A_SIGNAL = 20
 _USER = user_id("viewer")
 
 
-@dataclass
-class _Side:
-    """A feed of one size: its service, and a connection that runs the same statements."""
-
-    client: httpx.AsyncClient
-    connection: asyncpg.Connection
-    queries: dict[str, str]
-    statements: dict[str, list[Statement]]
-    answers: dict[str, list[float]] = field(default_factory=dict)
-    sql: dict[str, list[float]] = field(default_factory=dict)
-
-    async def ask(self, name: str) -> None:
-        """Run the statements of a page, then have the service answer with it; milliseconds of both are kept."""
-        started = perf_counter()
-        for statement, parameters in self.statements[name]:
-            await self.connection.fetch(statement, *parameters)
-        between = perf_counter()
-        answer = await self.client.get(f"/api/feed?{self.queries[name]}")
-        ended = perf_counter()
-        answer.raise_for_status()
-        self.sql.setdefault(name, []).append((between - started) * 1000)
-        self.answers.setdefault(name, []).append((ended - between) * 1000)
-
-    def timed(self, name: str) -> Timed:
-        """The middle of both, without the first few."""
-        return Timed(median(self.answers[name][_WARM_UP:]), median(self.sql[name][_WARM_UP:]))
-
-
 async def run(servers: Servers, rounds: int) -> list[Report]:
     """Measure on servers of their own."""
     async with AsyncExitStack() as cleanup:
-        sides = [await cleanup.enter_async_context(_side(servers, size)) for size in SIZES]
-        names = list(sides[0].queries)
-        for name in names:
-            for _ in range(_REQUESTS * rounds + _WARM_UP):
-                for side in sides:
-                    await side.ask(name)
-    small, large = sides
-    return [
-        report
-        for name in names
-        for report in held_against(f"feed, {name}", SIZES, small.timed(name), large.timed(name))
-    ]
+        small, large = [await cleanup.enter_async_context(_side(servers, size)) for size in SIZES]
+        return await compare("feed, ", SIZES, small, large, _REQUESTS * rounds)
 
 
 @asynccontextmanager
-async def _side(servers: Servers, size: int) -> AsyncIterator[_Side]:
+async def _side(servers: Servers, size: int) -> AsyncIterator[Side]:
     database = f"feed_of_{size}"
     servers.postgres.create_database(database)
     owner_url = servers.postgres.owner_url("activity", database)
-    url = servers.postgres.service_url("activity", database)
+    service_url = servers.postgres.service_url("activity", database)
     migrate("activity", owner_url)
-    async with service(servers, url) as client:
+    headers = {"authorization": f"Bearer {_long_token()}"}
+    async with AsyncExitStack() as cleanup:
+        url = await cleanup.enter_async_context(instance("activity", service_url, servers.kafka.bootstrap_servers))
         await fill(owner_url, size)
-        queries = await paths(owner_url)
-        headers = {"authorization": client.headers["authorization"]}
-        app = create(service_settings(ActivitySettings, url))
-        async with listening(app, headers, first="/api/feed/unread-count") as statements_of:
-            statements = {name: await statements_of(f"/api/feed?{query}") for name, query in queries.items()}
-        connection = await asyncpg.connect(url, server_settings={"search_path": "activity", "timezone": "UTC"})
-        try:
-            yield _Side(client, connection, queries, statements)
-        finally:
-            await connection.close()
+        connection = await asyncpg.connect(service_url, server_settings={"search_path": "activity", "timezone": "UTC"})
+        cleanup.push_async_callback(connection.close)
+        app = create(service_settings(ActivitySettings, service_url))
+        asked = {name: f"/api/feed?{query}" for name, query in (await paths(owner_url)).items()}
+        first = "/api/feed/unread-count"
+        yield await cleanup.enter_async_context(side(app, url, connection, headers, asked, first=first))
 
 
 async def fill(url: str, size: int) -> None:
@@ -135,39 +87,6 @@ async def paths(url: str) -> dict[str, str]:
         "deep cursor": f"cursor={encode_cursor(half['created_at'], half['id'])}",
         "grouped": "grouped=true",
     }
-
-
-@asynccontextmanager
-async def service(servers: Servers, url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """The service as its own process, and a client that may read."""
-    port = free_port()
-    own = {
-        "COMPASS_ENVIRONMENT": "local",
-        "COMPASS_DATABASE_URL": url,
-        "COMPASS_KAFKA_BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
-        "COMPASS_ACTIVITY_PORT": str(port),
-        "COMPASS_LOG_LEVEL": "ERROR",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.activity.main", env={**os.environ, **own}, stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            async with asyncio.timeout(60):
-                while not await _answers(client):  # noqa: ASYNC110 - it tells nobody when it is up
-                    await asyncio.sleep(0.2)
-            client.headers["authorization"] = f"Bearer {_long_token()}"
-            yield client
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def _answers(client: httpx.AsyncClient) -> bool:
-    try:
-        return (await client.get("/healthz")).is_success
-    except httpx.TransportError:
-        return False
 
 
 def _long_token() -> str:

@@ -1,13 +1,14 @@
 """Reading signals: the list, single filters, the deep cursor, detail and filter options, at 100,000 and 1,000,000.
 
+The smaller size is a copy of the database, with an instance of the service of its own.
+
 Two things are held against limits of the same run. The middle answer of one connection, straight to the service,
 against the endpoint's own SQL through asyncpg; and the answers per second at 16 connections through the gateway,
 against an endpoint of the same service that only finds out who asks.
 """
 
-from collections.abc import Mapping
-from statistics import median
-from time import perf_counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -15,11 +16,13 @@ import asyncpg
 import httpx
 import psutil
 
-from benchmarks.load import Connection, ask
+from benchmarks.instance import instance
+from benchmarks.load import ask
 from benchmarks.many_signals import PUBLISHED, multiply, publish, stack_with_probe
 from benchmarks.measure import Figures, Report
+from benchmarks.sides import Side, compare, side
 from benchmarks.signals_with_probe import PROBE
-from benchmarks.statements import Timed, held_against, listening
+from deploy.local.postgres import DATABASE
 from deploy.local.stack import LocalStack
 from services.signals.main import create
 from services.signals.settings import SignalsSettings
@@ -28,8 +31,9 @@ from tests.support.service import service_settings
 
 _TIMES = 10
 _RESIDENT_MIB = 250.0
+_READY_SECONDS = 120.0
 _REQUESTS = 200
-_SECONDS_EACH = 5.0
+_COPY = "fewer_signals"
 _CONNECTIONS = 16
 _SECONDS = 3.0
 # How much of the probe's rate each reaches.
@@ -39,21 +43,59 @@ _RATES = {"list": 0.4, "detail": 0.7, "filter options": 0.7}
 async def run(rounds: int) -> list[Report]:
     """Measure on a stack of its own; takes several minutes, most of them to fill it."""
     with stack_with_probe() as stack:
-        connection = await asyncpg.connect(
-            stack.postgres.admin_url, server_settings={"search_path": "signals"}, command_timeout=1800
-        )
+        connection = await _connect(stack)
         await publish(stack, connection)
         reports = [_memory(stack)]
         await multiply(connection, 1)
         paths = await _paths(stack)
-        small = await _times(stack, connection, paths)
-        await multiply(connection, _TIMES)
-        large = await _times(stack, connection, paths)
-        sizes = (PUBLISHED, PUBLISHED * _TIMES)
-        reports += [report for name in paths for report in held_against(name, sizes, small[name], large[name])]
-        reports += await _rates(stack, paths, rounds)
         await connection.close()
-    return reports
+        await _copy(stack)
+        connection = await _connect(stack)
+        await multiply(connection, _TIMES)
+        await connection.close()
+        async with AsyncExitStack() as cleanup:
+            small = await cleanup.enter_async_context(_side(stack, paths, _COPY))
+            large = await cleanup.enter_async_context(_side(stack, paths, DATABASE))
+            reports += await compare("", (PUBLISHED, PUBLISHED * _TIMES), small, large, _REQUESTS)
+        return reports + await _rates(stack, paths, rounds)
+
+
+async def _connect(stack: LocalStack, database: str = DATABASE) -> asyncpg.Connection:
+    """As the superuser, in the services' database or another of the server."""
+    return await asyncpg.connect(
+        stack.postgres.admin_url,
+        database=database,
+        server_settings={"search_path": "signals", "timezone": "UTC"},
+        command_timeout=1800,
+    )
+
+
+async def _copy(stack: LocalStack) -> None:
+    """Keep the database as it is under another name; nobody may be connected meanwhile."""
+    for service in stack.services.values():
+        service.stop()
+    connection = await _connect(stack, "postgres")
+    await connection.execute(f"CREATE DATABASE {_COPY} TEMPLATE {DATABASE} STRATEGY FILE_COPY")
+    await connection.close()
+    for service in stack.services.values():
+        service.start()
+    for service in stack.services.values():
+        service.wait_until_ready(_READY_SECONDS)
+
+
+@asynccontextmanager
+async def _side(stack: LocalStack, paths: Mapping[str, str], database: str) -> AsyncIterator[Side]:
+    kafka = stack.kafka.bootstrap_servers
+    database_url = stack.postgres.service_url("signals", database)
+    async with AsyncExitStack() as cleanup:
+        url = stack.service("signals").url
+        if database != DATABASE:
+            url = await cleanup.enter_async_context(instance("signals", database_url, kafka))
+        connection = await _connect(stack, database)
+        cleanup.push_async_callback(connection.close)
+        app = create(service_settings(SignalsSettings, database_url, kafka))
+        opened = side(app, url, connection, _headers(stack), paths, first="/api/metrics")
+        yield await cleanup.enter_async_context(opened)
 
 
 async def _paths(stack: LocalStack) -> dict[str, str]:
@@ -104,33 +146,6 @@ async def _paths(stack: LocalStack) -> dict[str, str]:
 
 def _headers(stack: LocalStack) -> Mapping[str, str]:
     return {"authorization": f"Bearer {login(stack, 'nursing')}"}
-
-
-async def _times(stack: LocalStack, connection: asyncpg.Connection, paths: dict[str, str]) -> dict[str, Timed]:
-    """Every path over one connection, its answers and its SQL in turn."""
-    headers = _headers(stack)
-    service = await Connection.open(stack.service("signals").url)
-    found: dict[str, Timed] = {}
-    app = create(
-        service_settings(SignalsSettings, stack.postgres.service_url("signals"), stack.kafka.bootstrap_servers)
-    )
-    async with listening(app, headers, first="/api/metrics") as statements_of:
-        for name, path in paths.items():
-            statements = await statements_of(path)
-            answers: list[float] = []
-            queries: list[float] = []
-            until = perf_counter() + _SECONDS_EACH
-            while len(answers) < _REQUESTS and (perf_counter() < until or len(answers) < _REQUESTS // 10):
-                started = perf_counter()
-                await service.get(path, headers)
-                answered = perf_counter()
-                for statement, arguments in statements:
-                    await connection.fetch(statement, *arguments)
-                answers.append((answered - started) * 1000)
-                queries.append((perf_counter() - answered) * 1000)
-            found[name] = Timed(median(answers), median(queries))
-    await service.close()
-    return found
 
 
 def _memory(stack: LocalStack) -> Report:

@@ -1,37 +1,15 @@
-"""Requests beside the SQL that they run, which a second instance of their service, in this process, tells."""
+"""The SQL that a request runs, which a second instance of its service, in this process, tells."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 from sqlalchemy import event
 
-from benchmarks.measure import Figures, Report
-
 Statement = tuple[str, Sequence[Any]]
 """SQL with its parameters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """The middle answer and the middle of its SQL, in milliseconds."""
-
-    answer: float
-    sql: float
-
-
-def held_against(name: str, sizes: tuple[int, int], small: Timed, large: Timed) -> list[Report]:
-    """Two limits: the answer by its SQL, and the answer at the larger size by that at the smaller. Less is better."""
-    ours = Figures(f"{name}, {sizes[1]:,}", "ms", [large.answer])
-    allowed = Figures("  1.5 x SQL + 2 ms", "ms", [1.5 * large.sql + 2])
-    before = Figures(f"  at {sizes[0]:,}", "ms", [small.answer])
-    return [
-        Report(f"{name} by its SQL", ours, allowed, to_reach=1.0, less_is_better=True),
-        Report(f"{name} by its growth", ours, before, to_reach=1.2, less_is_better=True),
-    ]
 
 
 @asynccontextmanager
