@@ -257,6 +257,23 @@ class Accounts(RuleBasedStateMachine):
         self._agree()
 
     @precondition(lambda self: any(account.sessions for account in self.accounts))
+    @rule(place=places, which=places, is_copied=st.booleans())
+    def lose_an_answer(self, place: int, which: int, is_copied: bool) -> None:
+        """The same token again gets the same successor; once that was turned in, somebody holds a copy."""
+        self.refresh(place, which, 0)
+        self.refresh(place, which, 1)
+        if is_copied:
+            self.refresh(place, which, 0)
+            self.refresh(place, which, 2)
+
+    @precondition(lambda self: any(account.sessions for account in self.accounts))
+    @rule(place=places, which=places)
+    def log_in_elsewhere_and_choose_another_password(self, place: int, which: int) -> None:
+        account, _ = self._session(place, which)
+        self.log_in(self.accounts.index(account), chooses=account.is_initial)
+        self.change_password(place, which, knows=True, chosen="good")
+
+    @precondition(lambda self: any(account.sessions for account in self.accounts))
     @rule(place=places, which=places, end=places, how=st.sampled_from(["logout", "others", "one"]))
     def end_sessions(self, place: int, which: int, end: int, how: str) -> None:
         account, session = self._session(place, which)

@@ -121,6 +121,13 @@ def test_a_signed_payload_of_anything_else_is_refused(payload: bytes) -> None:
     assert verified(signed(payload)) is None
 
 
+def test_what_is_nested_too_deeply_for_python_is_refused() -> None:
+    """Not made up by Hypothesis, which lets Python go deeper than it does in a service."""
+    for nested in NESTED:
+        assert verified(signed(b'{"x": ' + nested + b"}")) is None
+        assert verified(f"{encoded(nested)}.e30.AAAA") is None
+
+
 Reader = Annotated[User, require(Permission.READ)]
 router: Final = APIRouter()
 
