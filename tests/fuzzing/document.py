@@ -60,17 +60,12 @@ _MADE: Final = {
 }
 """What POST answers the id of."""
 
-_OF_THE_CALLER: Final = "/api/auth/"
-
 # It would have to know the present password, and the next one the new; `tests/auth/test_model.py` does.
 _APART: Final = frozenset({"/api/auth/password"})
 
 
 def with_links(document: dict[str, Any]) -> dict[str, Any]:
-    """Say which request can follow which: with the id that a list or POST answered, and a write by more on the same.
-
-    What concerns the caller's own account follows each other without anything to hand on.
-    """
+    """Say which request can follow which: with the id that a list or POST answered, and a write by more on the same."""
     for path in _APART:
         document["paths"].pop(path, None)
     operations = [
@@ -91,12 +86,6 @@ def with_links(document: dict[str, Any]) -> dict[str, Any]:
             for _, place, other in operations
             if f"{{{name}}}" in place
         }
-        if path.startswith(_OF_THE_CALLER):
-            following |= {
-                other["operationId"]: {"operationId": other["operationId"]}
-                for _, place, other in operations
-                if place.startswith(_OF_THE_CALLER) and "{" not in place
-            }
         for status, response in operation["responses"].items():
             if status.startswith("2") and following:
                 response["links"] = following
