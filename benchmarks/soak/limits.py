@@ -64,7 +64,7 @@ def limits(users: int) -> list[Limit]:
 
     return [
         # What a service may have after 100,000 signals. A leak of 50 bytes in each of 130 requests a second is 22 MiB
-        # in an hour; what an allocator still adds once it is warm was below 10.
+        # in an hour; an allocator still adds some once it is warm.
         Limit("memory", "MiB", memory, service, most=250.0, growth=20.0),
         # Its heap may have 512 MiB, what it maps of its logs comes on top; it grows until its collector runs.
         Limit("memory", "MiB", memory, only("kafka"), most=1200.0, growth=120.0),
