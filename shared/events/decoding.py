@@ -15,8 +15,8 @@ _decode_any: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-DEEPEST: Final = 100
-"""Objects and lists within each other. Readers of what is stored have limits of their own, the nearest at 255."""
+DEEPEST: Final = 180
+"""Objects and lists within each other. Readers of what is stored have limits of their own, the nearest known at 200."""
 
 # A number has so many decimal places in PostgreSQL, and no more. JSON can say more, which is 0 for a reader of doubles.
 _MOST_PLACES: Final = 16_383

@@ -79,6 +79,7 @@ BAD: list[tuple[str, bytes | dict[str, Any] | None, str, str]] = [
         "add up",
     ),
     ("2 MB", engine_signal(description="x" * 2_000_000), "too_large", "2,000,"),
+    ("nested 200 deep", engine_signal(extra_depth=json.loads("[" * 200 + "]" * 200)), "invalid_json", "nested"),
     ("nested 10,000 deep", replaced("0.21", b"[" * 10_000 + b"]" * 10_000), "invalid_json", "nested"),
     ("duplicate key", replaced('"facility"', b'"metric_id"'), "duplicate_key", "metric_id"),
     ("a true for a number", engine_signal(metric_value=True), "invalid_field", "metric_value"),
@@ -141,7 +142,7 @@ async def test_all_bad_messages_in_one_batch(service: ServiceUnderTest) -> None:
     [
         engine_signal(detected_at=(datetime.now(UTC) + timedelta(hours=23)).isoformat()),
         engine_signal(metric_value=-999_999.9999),
-        engine_signal(extra_depth=json.loads("[" * 200 + "]" * 200)),
+        engine_signal(extra_depth=json.loads("[" * 150 + "]" * 150)),
         engine_signal(facility="Ä" * 255, group_value="😀" * 500),
         engine_signal(entity_dimensions_hash="ABCDEF0123456789abcdef0123456789"),
         engine_signal(metadata_per_period=[], metric_trend_timeline=[], peer_percentile_trends=[]),

@@ -20,6 +20,7 @@ from services.signals.repository_insights import NewInsight
 from services.signals.schemas import SignalDetail
 from services.signals.service_content import Content, content_of, differences
 from services.signals.service_validation import Detection, identify, read
+from shared.events.decoding import DEEPEST
 from shared.events.topics import ENGINE_INSIGHTS, ENGINE_SIGNALS
 from shared.telemetry import Cause
 from tests.support.factories import message
@@ -162,7 +163,8 @@ def with_figure(text: str) -> list[bytes]:
 @example(with_figure("1e-20000"), [])
 @example(with_figure("0." + "0" * 17_000 + "1"), [])
 @example(with_figure("[" * 300 + "]" * 300), [])
-@example(with_figure("[" * 90 + "]" * 90), [])
+# As deep as can be: the message, the list of months and the month are around it.
+@example(with_figure("[" * (DEEPEST - 3) + "]" * (DEEPEST - 3)), [])
 async def test_what_is_read_can_be_stored_and_shown(
     service: ServiceUnderTest, values: list[bytes | None], texts: list[bytes]
 ) -> None:
