@@ -36,18 +36,19 @@ def main() -> None:
     kept = newest([*([kept] if kept else []), *_results()])
     FIGURES.mkdir(exist_ok=True)
     _KEPT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    measured = [_report(name, stored) for name, stored in kept["reports"].items()]
+    stored = {report["name"]: report for report in kept["reports"]}
+    measured = [_report(report) for report in kept["reports"]]
     sections = by_section(measured)
     plots.reached(FIGURES / "reached.svg", measured)
     for section in ("ingest", "relay"):
         plots.rates(FIGURES / f"{section}.svg", sections[section])
-    if steps := kept["reports"].get("api_load", {}).get("steps"):
+    if steps := stored.get("api_load", {}).get("steps"):
         plots.load(FIGURES / "load.svg", steps)
     if kept["soak"]:
         plots.soak(FIGURES / "soak.svg", kept["soak"])
     text = PAGE.read_text(encoding="utf-8")
     for section, reports in sections.items():
-        text = replaced(text, section, table(reports, kept["reports"]))
+        text = replaced(text, section, table(reports, stored))
     PAGE.write_text(text, encoding="utf-8")
     print(f"{len(measured)} figures, {sum(report.reached for report in measured)} of them reach what they have to")
 
@@ -74,16 +75,15 @@ def newest(results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for result in results:
         if len(result.get("soak") or ()) >= len(longest):
             longest = result.get("soak") or longest
-        stored = result.get("reports", [])
-        # Kept ones are by name already.
-        for report in stored.values() if isinstance(stored, dict) else stored:
+        for report in result.get("reports", []):
+            # A kept one has the time of its own run.
             reports[report["name"]] = {"at": result.get("at"), **report}
-    return {"reports": reports, "soak": longest}
+    return {"reports": [reports[name] for name in sorted(reports)], "soak": longest}
 
 
-def _report(name: str, stored: Mapping[str, Any]) -> Report:
+def _report(stored: Mapping[str, Any]) -> Report:
     return Report(
-        name,
+        stored["name"],
         Figures(**stored["ours"]),
         Figures(**stored["limit"]),
         stored["to_reach"],

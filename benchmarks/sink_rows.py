@@ -18,19 +18,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.signals.models import Signal
-from services.signals.service_content import FIELDS, JSON_FIELDS
+from services.signals.repository_ingest import COLUMNS
+from services.signals.service_content import JSON_FIELDS
 
 KEY: Final = "id"
-COLUMNS: Final = (
-    KEY,
-    "entity_id",
-    "detected_at",
-    "is_current",
-    "previous_signal_id",
-    "event_sequence",
-    "content_hash",
-    *FIELDS,
-)
 
 _TYPES: Final = {name: Signal.__table__.columns[name].type for name in COLUMNS}
 # The first that fits: an Enum of SQLAlchemy is a String as well.

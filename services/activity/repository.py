@@ -118,8 +118,13 @@ def is_read(reads: ReadState, values: Values) -> str:
     return (
         f"(e.position <= {values.put(reads.watermark)} OR EXISTS (SELECT FROM feed_read_bits AS noted "
         f"WHERE noted.user_id = {values.put(reads.user_id)} AND noted.block = e.position / {BLOCK} "
-        f"AND get_bit(noted.bits, (e.position % {BLOCK})::integer) = 1))"
+        f"AND {noted_bit('e.position')} = 1))"
     )
+
+
+def noted_bit(position: str) -> str:
+    """1 where ``feed_read_bits AS noted``, the row of the position's block, has it; 0 also without a row."""
+    return f"coalesce(get_bit(noted.bits, ({position} % {BLOCK})::integer), 0)"
 
 
 def few_unread(reads: ReadState) -> bool:
@@ -137,7 +142,7 @@ def unread_positions(reads: ReadState, values: Values) -> str:
             greatest({above}, every.block * {BLOCK}), least({head}, every.block * {BLOCK} + {BLOCK - 1})
         ) AS place
         WHERE noted.count IS DISTINCT FROM {BLOCK}
-          AND coalesce(get_bit(noted.bits, (place % {BLOCK})::integer), 0) = 0
+          AND {noted_bit("place")} = 0
     )"""  # noqa: S608 - constants
 
 

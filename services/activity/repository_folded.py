@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.activity.models import BLOCK
-from services.activity.repository import Place, Record, few_unread, is_read, unread_positions
+from services.activity.repository import Place, Record, few_unread, is_read, noted_bit, unread_positions
 from services.activity.repository_filters import FeedFilters, Values, conditions_on_groups
 from services.activity.repository_reads import ReadState
 from shared.db import AnySession, raw_connection
@@ -51,7 +51,7 @@ def _unread_of_group(reads: ReadState, values: Values) -> str:
         SELECT count(*) FROM (SELECT e.position {own}) AS e
         LEFT JOIN feed_read_bits AS noted
             ON noted.user_id = {values.put(reads.user_id)} AND noted.block = e.position / {BLOCK}
-        WHERE coalesce(get_bit(noted.bits, (e.position % {BLOCK})::integer), 0) = 0
+        WHERE {noted_bit("e.position")} = 0
     )"""  # noqa: S608 - constants
 
 

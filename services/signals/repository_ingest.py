@@ -79,7 +79,7 @@ _WRITE_TEXTS: Final = """
         narrative_edited_by = CASE WHEN $6 THEN $7 ELSE narrative_edited_by END
     WHERE id = $1
 """
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "id",
     "entity_id",
     "detected_at",
@@ -195,7 +195,7 @@ async def update(session: AsyncSession, rows: Sequence[Known]) -> None:
     await connection.copy_to_table(
         "corrections",
         source=_chunks(f"{_line(row)}\t{row.stored_sequence}\n" for row in rows),
-        columns=(*_COLUMNS, "expected_sequence"),
+        columns=(*COLUMNS, "expected_sequence"),
         null=_NULL,
     )
     status = await connection.execute(_UPDATE)
@@ -235,7 +235,7 @@ async def insert(session: AsyncSession, rows: Sequence[Known]) -> None:
     await connection.execute(_SHARE_LOCK)
     try:
         lines = _chunks(f"{_line(row)}\n" for row in rows)
-        await connection.copy_to_table("signals", source=lines, columns=_COLUMNS, null=_NULL)
+        await connection.copy_to_table("signals", source=lines, columns=COLUMNS, null=_NULL)
     except asyncpg.UniqueViolationError as error:
         raise RaceLostError("another process stored the same entities") from error
     if waiting := await connection.fetch(_TAKE_WAITING, [row.signal_id for row in rows]):

@@ -25,6 +25,8 @@ _ODD_NUMBERS: Final = (
     *(re.compile(rb"e-[0-9]{3}"), re.compile(rb"E-[0-9]{3}")),
     *(re.compile(rb"0e\+?[0-9]{6}"), re.compile(rb"0E\+?[0-9]{6}")),
 )
+# With an exponent of two digits it may come to as many.
+_MANY_PLACES: Final = re.compile(rb"\.[0-9]{%d}" % (_MOST_PLACES - 99))
 
 CODES: Final = (
     *("empty_message", "too_large", "invalid_json", "invalid_utf8", "invalid_unicode", "not_an_object"),
@@ -76,7 +78,7 @@ def decode_object(raw: bytes | None) -> dict[str, Any]:
         _refuse_nul(document)
     if may_be_deep(raw):
         _refuse_depth(document)
-    if len(raw) > _MOST_PLACES or any(odd.search(raw) for odd in _ODD_NUMBERS):
+    if any(odd.search(raw) for odd in _ODD_NUMBERS) or (len(raw) > _MOST_PLACES and _MANY_PLACES.search(raw)):
         _refuse_odd_numbers(raw)
     return document
 

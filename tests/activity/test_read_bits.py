@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from deploy.local.postgres import EmbeddedPostgres
 from services.activity import repository, repository_reads, service_reads
 from services.activity.models import BLOCK
 from services.activity.repository_filters import FeedFilters
 from shared.db import AnySession, SessionMaker
-from tests.support.service import user_id
+from tests.support.service import migrate, user_id
 
 USER, OTHER = user_id("viewer"), user_id("admin")
 SIZE = 3 * BLOCK + 100
@@ -136,6 +138,29 @@ async def test_marking_again_is_nothing_new_also_for_somebody_who_looked_before(
         ids = [event_id(one) for one in (5, BLOCK, BLOCK + 1)]
         assert await repository_reads.mark_ids(session, before, ids) == 3
         assert await repository_reads.mark_ids(session, replace(before, unread=0), [*ids, event_id(6)]) == 1
+
+
+async def test_what_was_read_before_the_migration_is_read_after_it(postgres: EmbeddedPostgres) -> None:
+    postgres.create_database("reads_of_before")
+    url = postgres.owner_url("activity", "reads_of_before")
+    migrate("activity", url, "0004_known_sequence")
+    connection = await asyncpg.connect(url, server_settings={"search_path": "activity"})
+    await connection.executemany(
+        "INSERT INTO feed_reads (user_id, event_id, position, flagged) VALUES ($1, gen_random_uuid(), $2, $3)",
+        [(USER, 3, True), (USER, BLOCK - 1, True), (USER, BLOCK, True), (USER, BLOCK + 5, False), (OTHER, 4, True)],
+    )
+    migrate("activity", url)
+    found = await connection.fetch(
+        "SELECT user_id, block, count, flagged, array(SELECT place FROM generate_series(0, 1023) AS place "
+        "WHERE get_bit(bits, place) = 1) AS places FROM feed_read_bits ORDER BY user_id = $1, block",
+        OTHER,
+    )
+    await connection.close()
+    assert [tuple(row) for row in found] == [
+        (USER, 0, 2, True, [3, BLOCK - 1]),
+        (USER, 1, 2, False, [0, 5]),
+        (OTHER, 0, 1, True, [4]),
+    ]
 
 
 async def test_what_an_instance_of_before_notes_is_read(feed: SessionMaker) -> None:

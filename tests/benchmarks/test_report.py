@@ -33,14 +33,14 @@ def test_of_each_benchmark_the_newest_is_kept_and_of_soaks_the_longest() -> None
             {"soak": [{"seconds": 3}]},
         ]
     )
-    assert {name: (one["at"], one["ours"]["values"]) for name, one in kept["reports"].items()} == {
-        "list": ("2", [3.0]),
-        "gone since": ("1", [5.0]),
-    }
+    assert [(one["name"], one["at"], one["ours"]["values"]) for one in kept["reports"]] == [
+        ("gone since", "1", [5.0]),
+        ("list", "2", [3.0]),
+    ]
     assert kept["soak"] == [{"seconds": 1}, {"seconds": 2}]
     # What is kept is older than any run, and its time stays.
     again = report.newest([kept, {"at": "3", "reports": [stored("list", 4.0)]}])
-    assert {name: one["at"] for name, one in again["reports"].items()} == {"list": "3", "gone since": "1"}
+    assert [(one["name"], one["at"]) for one in again["reports"]] == [("gone since", "1"), ("list", "3")]
     assert again["soak"] == kept["soak"]
 
 

@@ -74,7 +74,7 @@ async def test_a_message_holds_what_ingest_writes_and_nothing_that_is_null(
     [row] = await stored(owner)
     fields = {field["field"]: field for field in json.loads(sink_rows.schema())["fields"]}
 
-    assert tuple(fields) == repository_ingest._COLUMNS
+    assert tuple(fields) == repository_ingest.COLUMNS
     assert [name for name, field in fields.items() if not field["optional"]] == [sink_rows.KEY]
     sent = json.loads(sink_rows.message(row))
     assert set(sent) == {name for name in fields if row[name] is not None}
@@ -83,7 +83,7 @@ async def test_a_message_holds_what_ingest_writes_and_nothing_that_is_null(
 
 
 async def stored(owner: asyncpg.Connection) -> list[dict[str, Any]]:
-    columns = ", ".join(sink_rows.COLUMNS)
+    columns = ", ".join(repository_ingest.COLUMNS)
     return [dict(row) for row in await owner.fetch(f"SELECT {columns} FROM signals ORDER BY id")]  # noqa: S608
 
 

@@ -67,10 +67,10 @@ def token(role: UserRole | str, *, user: UUID | None = None, name: str | None = 
 
 
 @cache
-def migrate(service: str, owner_url: str) -> None:
-    """Bring the service's schema to head, once per server."""
+def migrate(service: str, owner_url: str, revision: str = "head") -> None:
+    """Bring the service's schema up to a revision, once per server."""
     subprocess.run(
-        [sys.executable, "-m", "alembic", "-n", service, "upgrade", "head"],
+        [sys.executable, "-m", "alembic", "-n", service, "upgrade", revision],
         check=True,
         env={**os.environ, "COMPASS_MIGRATION_DATABASE_URL": owner_url},
         capture_output=True,
