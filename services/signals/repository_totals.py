@@ -22,7 +22,9 @@ _FACETS: Final = {
     "status": "status",
     "assignee_id": "assignee_id",
 }
-"""Filters by value, and what the counts call them. Domain and system are columns of every count."""
+"""Filters by value, and what the counts call them."""
+_EVERYWHERE: Final = {"domain", "system_name"}
+"""Filters by what is a column of every count."""
 
 
 async def counted(session: AnySession, filters: SignalFilters) -> int | None:
@@ -30,14 +32,7 @@ async def counted(session: AnySession, filters: SignalFilters) -> int | None:
     known = _counted(filters)
     if known is None:
         return None
-    connection = await raw_connection(session)
-    where = known.where
-    found: int = await connection.fetchval(
-        f"SELECT CAST(COALESCE((SELECT sum(count) FROM option_counts WHERE {where}), 0)"  # noqa: S608 - constants
-        f" + COALESCE((SELECT sum(delta) FROM option_deltas WHERE {where}), 0) AS bigint)",
-        *known.values,
-    )
-    return found
+    return await _sum(session, known)
 
 
 async def at_least(session: AnySession, filters: SignalFilters, found_by: Search | None) -> int:
@@ -48,31 +43,20 @@ async def at_least(session: AnySession, filters: SignalFilters, found_by: Search
     given = _given(filters)
     if found_by is not None and given == {"q"}:
         return found_by.at_least
-    if given != {"min_severity"}:
+    if given - _EVERYWHERE != {"min_severity"}:
         return 0
-    connection = await raw_connection(session)
-    found: int = await connection.fetchval(_AS_SEVERE, filters.min_severity)
-    return found
-
-
-# A band's value is its lowest severity.
-_AS_SEVERE: Final = """
-    SELECT CAST(COALESCE(sum(change), 0) AS bigint)
-    FROM (
-        SELECT value, count AS change FROM option_counts WHERE facet = 'severity'
-        UNION ALL SELECT value, delta FROM option_deltas WHERE facet = 'severity'
-    ) AS band
-    WHERE CAST(value AS integer) >= $1
-"""
+    bands = _within(filters)
+    # A band's value is its lowest severity; the values of other facets are no numbers.
+    bands.add(
+        "facet = 'severity' AND CASE facet WHEN 'severity' THEN CAST(value AS integer) >= {} END", filters.min_severity
+    )
+    return await _sum(session, bands)
 
 
 def _counted(filters: SignalFilters) -> Conditions | None:
     """The filters as conditions on the counts; None where they do not know."""
-    given = _given(filters)
-    found = Conditions()
-    found.any_of("domain", "signal_domain", filters.domain)
-    found.any_of("system_name", "text", filters.system_name)
-    one = given - {"domain", "system_name"}
+    found = _within(filters)
+    one = _given(filters) - _EVERYWHERE
     if not one:
         found.add("facet = 'signal'")
     elif one == {"unassigned"}:
@@ -87,6 +71,24 @@ def _counted(filters: SignalFilters) -> Conditions | None:
         _with_value(found, _FACETS[name], [str(value) for value in getattr(filters, name)])
     else:
         return None
+    return found
+
+
+def _within(filters: SignalFilters) -> Conditions:
+    found = Conditions()
+    found.any_of("domain", "signal_domain", filters.domain)
+    found.any_of("system_name", "text", filters.system_name)
+    return found
+
+
+async def _sum(session: AnySession, counts: Conditions) -> int:
+    connection = await raw_connection(session)
+    where = counts.where
+    found: int = await connection.fetchval(
+        f"SELECT CAST(COALESCE((SELECT sum(count) FROM option_counts WHERE {where}), 0)"  # noqa: S608 - constants
+        f" + COALESCE((SELECT sum(delta) FROM option_deltas WHERE {where}), 0) AS bigint)",
+        *counts.values,
+    )
     return found
 
 

@@ -36,7 +36,7 @@ async def test_only_large_totals_are_remembered(monkeypatch: pytest.MonkeyPatch,
     assert len(questions) == asked + 1, "another filter is another question"
 
 
-async def counted_in(service: ServiceUnderTest, facet: str, value: str) -> None:
+async def counted_in(service: ServiceUnderTest, facet: str, value: str, domain: str = "Safety") -> None:
     """Three signals, and counts that tell of many more."""
     signals = [engine_signal(canonical_node_id=f"node {number}", **_SEVERE) for number in range(3)]
     await service.consume("signals.ingest", *(message(ENGINE_SIGNALS, signal) for signal in signals))
@@ -44,9 +44,9 @@ async def counted_in(service: ServiceUnderTest, facet: str, value: str) -> None:
         await session.execute(
             text(
                 "INSERT INTO option_counts (id, facet, value, domain, count)"
-                " VALUES (gen_random_uuid(), :facet, :value, 'Safety', 10001)"
+                " VALUES (gen_random_uuid(), :facet, :value, CAST(:domain AS signal_domain), 10001)"
             ),
-            {"facet": facet, "value": value},
+            {"facet": facet, "value": value, "domain": domain},
         )
 
 
@@ -64,6 +64,7 @@ _SEVERE = {
         ("facility", "Hill Street Hospital", "q=hill street"),
         ("metric_id", "fallsRate", "q=FALLS"),
         ("severity", "91", "min_severity=90"),
+        ("severity", "91", "min_severity=90&domain=Safety&domain=Effectiveness"),
     ],
 )
 async def test_counts_tell_that_a_total_is_beyond_the_cap(
@@ -83,4 +84,11 @@ async def test_a_band_that_begins_below_tells_nothing(service: ServiceUnderTest)
     await counted_in(service, "severity", "81")
     async with service.client("viewer") as client:
         exact = (await client.get("/api/signals?limit=1&min_severity=82")).json()
+        assert (exact["total_count"], exact["total_is_capped"]) == (3, False)
+
+
+async def test_a_band_of_another_domain_tells_nothing(service: ServiceUnderTest) -> None:
+    await counted_in(service, "severity", "91", "Efficiency")
+    async with service.client("viewer") as client:
+        exact = (await client.get("/api/signals?limit=1&min_severity=90&domain=Safety&domain=Effectiveness")).json()
         assert (exact["total_count"], exact["total_is_capped"]) == (3, False)
