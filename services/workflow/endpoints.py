@@ -1,15 +1,17 @@
 """The assignment of one signal."""
 
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
+import msgspec
 from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import BaseModel
 
 from services.workflow import service, service_history
 from services.workflow.schemas import AssignmentView, AssignRequest, HistoryView, StatusRequest, response
 from services.workflow.settings import DueSettings, WorkflowSettings
 from shared.auth import Permission, User, require
-from shared.db import DbSession
+from shared.db import DbReading, DbSession
 from shared.errors import conflicts
 from shared.idempotency import OnceOnly, once
 from shared.preconditions import IfMatch
@@ -19,6 +21,8 @@ router = APIRouter(prefix="/api/signals/{signal_id}", tags=["workflow"])
 Reader = Annotated[User, require(Permission.READ)]
 Assigner = Annotated[User, require(Permission.ASSIGN)]
 Mover = Annotated[User, require(Permission.MOVE_STATUS)]
+JSON: Final = "application/json"
+
 SignalId = Annotated[UUID, Path(description="The signal; writes need its entity's newest one.")]
 
 
@@ -31,18 +35,26 @@ Due = Annotated[DueSettings, Depends(_due_settings)]
 """When what is assigned will be due."""
 
 
-@router.get("/assignment", responses=response("The workflow of the signal; of an untouched one too."))
-async def get_assignment(signal_id: SignalId, user: Reader, session: DbSession, response: Response) -> AssignmentView:
+def read(model: BaseModel) -> Response:
+    """The answer of a read. A model that an endpoint returns is validated once more on its way out."""
+    return Response(model.model_dump_json(by_alias=True), media_type=JSON)
+
+
+@router.get(
+    "/assignment",
+    response_model=AssignmentView,
+    responses=response("The workflow of the signal; of an untouched one too."),
+)
+async def get_assignment(signal_id: SignalId, user: Reader, session: DbReading) -> Response:
     """Who works on a signal, how far it is, and where the caller may move it."""
-    view = await service.show(session, user, signal_id)
-    response.headers["etag"] = view.etag
-    return view
+    shown = await service.show(session, user, signal_id)
+    return Response(msgspec.json.encode(shown), media_type=JSON, headers={"etag": shown["etag"]})
 
 
-@router.get("/assignment/history")
-async def get_history(signal_id: SignalId, _: Reader, session: DbSession) -> HistoryView:
+@router.get("/assignment/history", response_model=HistoryView)
+async def get_history(signal_id: SignalId, _: Reader, session: DbReading) -> Response:
     """Every transition along the chain of the entity's detections: who, when, from, to, notes; oldest first."""
-    return await service_history.history(session, signal_id)
+    return read(await service_history.history(session, signal_id))
 
 
 @router.post(

@@ -7,12 +7,12 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from services.workflow import repository, service_assignments, service_bulk, service_summary
-from services.workflow.endpoints import Assigner, Due, Reader
+from services.workflow.endpoints import JSON, Assigner, Due, Reader, read
 from services.workflow.repository_assignments import Filters
 from services.workflow.repository_summary import Window
 from services.workflow.schemas import AssigneesView, AssigneeView, AssignmentPage, BulkRequest, BulkResults
 from services.workflow.schemas_summary import SummaryView
-from shared.db import DbSession
+from shared.db import DbReading, DbSession
 from shared.events.vocabulary import AssignmentStatus, RoleType
 from shared.idempotency import OnceOnly, once
 from shared.moments import Moment
@@ -26,10 +26,10 @@ _FIRST_END: Final = datetime.min.replace(tzinfo=UTC) + _WINDOW
 People = Annotated[list[UUID | Literal["me"]], Query(description="Any of these users; `me` is the caller.")]
 
 
-@router.get("/assignments")
+@router.get("/assignments", response_model=AssignmentPage)
 async def list_assignments(
     user: Reader,
-    session: DbSession,
+    session: DbReading,
     assignee_id: People = [],  # noqa: B006 - never changed
     assigner_id: People = [],  # noqa: B006
     status: Annotated[list[AssignmentStatus], Query(description="Any of these.")] = [],  # noqa: B006
@@ -40,7 +40,7 @@ async def list_assignments(
     snoozed: Annotated[bool | None, Query(description="Put aside; or all others.")] = None,
     limit: Limit = 25,
     cursor: Cursor = None,
-) -> AssignmentPage:
+) -> Response:
     """Assignments, the newest first. Signals that nobody has touched have none; filter signals by `unassigned`."""
     filters = Filters(
         assignee_ids=[user.id if person == "me" else person for person in assignee_id],
@@ -50,18 +50,18 @@ async def list_assignments(
         overdue=overdue,
         snoozed=snoozed,
     )
-    return await service_assignments.page(session, user, filters, cursor, limit)
+    return Response(await service_assignments.page(session, user, filters, cursor, limit), media_type=JSON)
 
 
-@router.get("/assignments/summary")
+@router.get("/assignments/summary", response_model=SummaryView)
 async def summarize(
     user: Reader,
-    session: DbSession,
+    session: DbReading,
     since: Annotated[Moment | None, Query(alias="from", description="90 days before its end if not given.")] = None,
     to: Annotated[Moment | None, Query(description="The end of the window, not itself; now if not given.")] = None,
     role_type: Annotated[list[RoleType], Query(description="Any of these.")] = [],  # noqa: B006
     assignee_id: People = [],  # noqa: B006
-) -> SummaryView:
+) -> Response:
     """The workload by person, role and status: what is open and overdue now, and how long things take.
 
     The medians are exact, over what was assigned and what was resolved within the window; the counts of open and
@@ -75,7 +75,7 @@ async def summarize(
         assignee_ids=[user.id if person == "me" else person for person in assignee_id],
         role_types=role_type,
     )
-    return await service_summary.summary(session, window, now)
+    return read(await service_summary.summary(session, window, now))
 
 
 @router.post("/assignments/bulk", responses={200: {"model": BulkResults, "description": "One result per item."}})
@@ -86,8 +86,8 @@ async def change_many(
     return await once(session, user, attempt, lambda: service_bulk.change(session, user, request, due))
 
 
-@router.get("/assignees")
-async def list_assignees(_: Assigner, session: DbSession) -> AssigneesView:
+@router.get("/assignees", response_model=AssigneesView)
+async def list_assignees(_: Assigner, session: DbReading) -> Response:
     """Everyone who can be assigned: active and no viewer, by name."""
     users = await repository.assignees(session)
-    return AssigneesView(assignees=[AssigneeView(id=user.user_id, name=user.name, role=user.role) for user in users])
+    return read(AssigneesView(assignees=[AssigneeView(**user) for user in users]))

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 
 from services.workflow import service_comments
-from services.workflow.endpoints import Reader, SignalId
+from services.workflow.endpoints import Reader, SignalId, read
 from services.workflow.schemas import CommentPage, CommentRequest, CommentView
 from shared.auth import Permission, User, require
-from shared.db import DbSession
+from shared.db import DbReading, DbSession
 from shared.errors import conflicts
 from shared.idempotency import OnceOnly, once
 from shared.pagination import Cursor, Limit
@@ -18,12 +18,12 @@ router = APIRouter(prefix="/api/signals/{signal_id}/comments", tags=["workflow"]
 Commenter = Annotated[User, require(Permission.COMMENT)]
 
 
-@router.get("")
+@router.get("", response_model=CommentPage)
 async def list_comments(
-    signal_id: SignalId, _: Reader, session: DbSession, limit: Limit = 25, cursor: Cursor = None
-) -> CommentPage:
+    signal_id: SignalId, _: Reader, session: DbReading, limit: Limit = 25, cursor: Cursor = None
+) -> Response:
     """Comments along the chain of the entity's detections, the newest first."""
-    return await service_comments.page(session, signal_id, cursor, limit)
+    return read(await service_comments.page(session, signal_id, cursor, limit))
 
 
 @router.post(

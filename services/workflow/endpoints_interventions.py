@@ -6,11 +6,11 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 
 from services.workflow import service_interventions, service_outcomes
-from services.workflow.endpoints import Reader
+from services.workflow.endpoints import Reader, read
 from services.workflow.endpoints_comments import Commenter
 from services.workflow.schemas_interventions import InterventionPage, InterventionRequest, InterventionView
 from services.workflow.settings import OutcomeSettings
-from shared.db import DbSession
+from shared.db import DbReading, DbSession
 from shared.errors import conflicts
 from shared.idempotency import OnceOnly, once
 from shared.pagination import Cursor, Limit
@@ -28,12 +28,12 @@ Rules = Annotated[OutcomeSettings, Depends(_rules)]
 _HEADERS = {"ETag": {"schema": {"type": "string"}, "description": "The version, for `If-Match`."}}
 
 
-@router.get("/signals/{signal_id}/interventions")
+@router.get("/signals/{signal_id}/interventions", response_model=InterventionPage)
 async def list_interventions(
-    signal_id: UUID, _: Reader, session: DbSession, rules: Rules, limit: Limit = 25, cursor: Cursor = None
-) -> InterventionPage:
+    signal_id: UUID, _: Reader, session: DbReading, rules: Rules, limit: Limit = 25, cursor: Cursor = None
+) -> Response:
     """Interventions along the chain of the entity's detections, the latest begun first."""
-    return await service_interventions.page(session, signal_id, cursor, limit, rules)
+    return read(await service_interventions.page(session, signal_id, cursor, limit, rules))
 
 
 @router.post(

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import select
@@ -10,12 +10,11 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.workflow.models import Assignment, AssignmentTransition, KnownSignal, KnownUser
-from shared.events.vocabulary import AssignmentStatus, UserRole
+from shared.db import AnySession, raw_connection
+from shared.events.vocabulary import AssignmentStatus
 
-
-async def find_signal(session: AsyncSession, signal_id: UUID) -> KnownSignal | None:
-    """A detection that was heard of."""
-    return await session.get(KnownSignal, signal_id)
+Record: TypeAlias = Any
+"""A row by the names of its columns."""
 
 
 async def lock_signals(session: AsyncSession, signal_ids: Collection[UUID]) -> Sequence[KnownSignal]:
@@ -87,14 +86,20 @@ async def lock_assignments(session: AsyncSession, entity_ids: Collection[UUID]) 
     return (await session.execute(query)).scalars().all()
 
 
-async def history(session: AsyncSession, entity_id: UUID) -> Sequence[AssignmentTransition]:
-    """Every transition along the chain of the entity's detections, oldest first."""
-    query = (
-        select(AssignmentTransition)
-        .where(AssignmentTransition.entity_id == entity_id)
-        .order_by(AssignmentTransition.id)
-    )
-    return (await session.execute(query)).scalars().all()
+_HISTORY: Final = """
+    SELECT t.kind::text, t.from_status::text, t.to_status::text, t.created_at, t.actor_id, t.actor_name, t.assignee_id,
+        t.assignee_name, t.notes, t.resolution_notes, t.resolution_reason::text, t.rule_id, t.rule_version,
+        t.assignment_id, t.signal_id, t.previous_signal_id
+    FROM known_signals AS s LEFT JOIN assignment_transitions AS t ON t.entity_id = s.entity_id
+    WHERE s.signal_id = $1 ORDER BY t.id
+"""
+
+
+async def history(session: AnySession, signal_id: UUID) -> list[Record] | None:
+    """Every transition along the chain of the signal's entity, oldest first; None for an unknown signal."""
+    connection = await raw_connection(session)
+    records: list[Record] = await connection.fetch(_HISTORY, signal_id)
+    return [record for record in records if record["kind"] is not None] if records else None
 
 
 async def store(session: AsyncSession, *rows: Assignment | AssignmentTransition) -> None:
@@ -119,11 +124,13 @@ async def names_of(session: AsyncSession, user_ids: Collection[UUID]) -> dict[UU
     return {row.user_id: row.name for row in await session.execute(query)}
 
 
-async def assignees(session: AsyncSession) -> Sequence[KnownUser]:
-    """Everyone who can be assigned, by name."""
-    query = (
-        select(KnownUser)
-        .where(KnownUser.is_active, KnownUser.role != UserRole.VIEWER)
-        .order_by(KnownUser.name, KnownUser.user_id)
-    )
-    return (await session.execute(query)).scalars().all()
+_ASSIGNEES: Final = """
+    SELECT user_id AS id, name, role::text FROM known_users WHERE is_active AND role <> 'viewer' ORDER BY name, user_id
+"""
+
+
+async def assignees(session: AnySession) -> list[Record]:
+    """Everyone who can be assigned, by name: id, name and role."""
+    connection = await raw_connection(session)
+    records: list[Record] = await connection.fetch(_ASSIGNEES)
+    return records

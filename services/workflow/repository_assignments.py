@@ -1,17 +1,13 @@
 """SQL of the list of assignments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import and_, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
-
-from services.workflow.models import Assignment, KnownSignal
-from services.workflow.repository_due import is_overdue
+from services.workflow.repository_filters import Values, is_any, is_anybody, is_overdue
+from services.workflow.repository_views import COLUMNS, Look, look
+from shared.db import AnySession, raw_connection
 from shared.events.vocabulary import AssignmentStatus, RoleType
 
 Key = tuple[datetime, UUID]
@@ -30,38 +26,32 @@ class Filters:
     snoozed: bool | None = None
 
 
-class Row(NamedTuple):
-    """An assignment at its signal, and the entity's newest signal."""
-
-    assignment: Assignment
-    signal: KnownSignal
-    current_signal_id: UUID
-
-
-async def page(session: AsyncSession, filters: Filters, after: Key | None, limit: int) -> list[Row]:
+async def page(session: AnySession, filters: Filters, after: Key | None, limit: int) -> list[Look]:
     """Rows after a key, at most so many."""
-    current = aliased(KnownSignal)
-    query = (
-        select(Assignment, KnownSignal, current.signal_id)
-        .join(KnownSignal, KnownSignal.signal_id == Assignment.signal_id)
-        .join(current, and_(current.entity_id == Assignment.entity_id, current.is_current))
-        .order_by(Assignment.created_at.desc(), Assignment.id.desc())
-        .limit(limit)
-    )
+    values = Values()
+    where = list(_wanted(filters, values))
     if after is not None:
-        query = query.where(tuple_(Assignment.created_at, Assignment.id) < tuple_(*after))
-    for column, values in (
-        (Assignment.assignee_id, filters.assignee_ids),
-        (Assignment.assigner_id, filters.assigner_ids),
-        (Assignment.status, filters.statuses),
-        (Assignment.role_type, filters.role_types),
-    ):
-        if values:
-            query = query.where(column.in_(values))
+        where.append(f"(a.created_at, a.id) < ({values.put(after[0])}, {values.put(after[1])})")
+    connection = await raw_connection(session)
+    records = await connection.fetch(
+        f"SELECT {COLUMNS} FROM assignments AS a JOIN known_signals AS s ON s.signal_id = a.signal_id "  # noqa: S608
+        f"WHERE {' AND '.join(where) or 'true'} ORDER BY a.created_at DESC, a.id DESC LIMIT {limit:d}",
+        *values,
+    )
+    return [look(record) for record in records]
+
+
+def _wanted(filters: Filters, values: Values) -> Iterator[str]:
+    for column, people in (("assignee_id", filters.assignee_ids), ("assigner_id", filters.assigner_ids)):
+        if people:
+            yield is_anybody(column, people, values)
+    if filters.statuses:
+        yield is_any("status", filters.statuses)
+    if filters.role_types:
+        yield is_any("role_type", filters.role_types)
     if filters.overdue is not None:
-        overdue = is_overdue(datetime.now(UTC))
+        overdue = is_overdue(values.put(datetime.now(UTC)))
         # What has no due date is not overdue: never unknown, as SQL would have it.
-        query = query.where(overdue if filters.overdue else overdue.is_not(True))
+        yield overdue if filters.overdue else f"{overdue} IS NOT TRUE"
     if filters.snoozed is not None:
-        query = query.where(Assignment.snoozed_at.is_not(None) == filters.snoozed)
-    return [Row(*row) for row in await session.execute(query)]
+        yield f"a.snoozed_at IS {'NOT NULL' if filters.snoozed else 'NULL'}"

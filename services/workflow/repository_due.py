@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from services.workflow.models import Assignment, KnownSignal, KnownUser
-from shared.events.vocabulary import AssignmentStatus, UserRole
+from services.workflow.repository_filters import WORKED_ON
+from shared.events.vocabulary import UserRole
 
 
 class Found(NamedTuple):
@@ -17,18 +18,6 @@ class Found(NamedTuple):
 
     assignment: Assignment
     signal: KnownSignal
-
-
-def _is_put_aside(now: datetime) -> ColumnElement[bool]:
-    """Snoozed, and its date has not come."""
-    return and_(
-        Assignment.snoozed_at.is_not(None), or_(Assignment.snoozed_until.is_(None), Assignment.snoozed_until > now)
-    )
-
-
-def is_overdue(now: datetime) -> ColumnElement[bool]:
-    """Being worked on past its due date, and not put aside."""
-    return and_(_is_worked_on(), Assignment.due_at <= now, ~_is_put_aside(now))
 
 
 async def lock_to_wake(session: AsyncSession, now: datetime, limit: int) -> list[Found]:
@@ -67,7 +56,7 @@ async def active_admins(session: AsyncSession) -> Sequence[KnownUser]:
 
 
 def _is_worked_on() -> ColumnElement[bool]:
-    return Assignment.status.in_((AssignmentStatus.ASSIGNED, AssignmentStatus.IN_PROGRESS))
+    return Assignment.status.in_(WORKED_ON)
 
 
 async def _lock(

@@ -2,14 +2,18 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import exists, or_, select, text, tuple_
+import msgspec
+from sqlalchemy import exists, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.workflow.models import Intervention, KnownMetric, KnownSignal
+from services.workflow.models import Intervention, KnownSignal
+from shared.db import AnySession, raw_connection
 from shared.events.signals import MetricChanged
+from shared.events.vocabulary import MetricPolarity
+from shared.events.workflow import InterventionKind
 
 Key = tuple[datetime, UUID]
 """Where an intervention stands in the list: started_at and id, the latest first."""
@@ -21,17 +25,60 @@ async def store(session: AsyncSession, *interventions: Intervention) -> None:
     await session.flush()
 
 
-async def page(session: AsyncSession, entity_id: UUID, after: Key | None, limit: int) -> Sequence[Intervention]:
-    """Interventions on any detection of the entity after a key, at most so many."""
-    query = (
-        select(Intervention)
-        .where(Intervention.entity_id == entity_id)
-        .order_by(Intervention.started_at.desc(), Intervention.id.desc())
-        .limit(limit)
+class InterventionRow(NamedTuple):
+    """What is shown of an `Intervention`, by the names of its fields."""
+
+    id: UUID
+    signal_id: UUID
+    entity_id: UUID
+    kind: InterventionKind
+    title: str
+    notes: str | None
+    started_at: datetime
+    window_begins_at: datetime
+    window_ends_at: datetime
+    measure_by: datetime
+    measurement: dict[str, Any] | None
+    measured_at: datetime | None
+    measured_by: UUID | None
+    measured_by_name: str | None
+    created_by: UUID
+    created_by_name: str
+    created_at: datetime
+    version: int
+
+
+# One row for each intervention; for a known signal without any, one without an intervention.
+_PAGE: Final = """
+    SELECT i.id, i.signal_id, i.entity_id, i.kind::text, i.title, i.description AS notes, i.started_at,
+        i.window_begins_at, i.window_ends_at, i.measure_by, i.measurement::text, i.measured_at, i.measured_by,
+        i.measured_by_name, i.created_by, i.created_by_name, i.created_at, i.version
+    FROM known_signals AS s LEFT JOIN LATERAL (
+        SELECT * FROM interventions AS i WHERE i.entity_id = s.entity_id {after}
+        ORDER BY i.started_at DESC, i.id DESC LIMIT $2
+    ) AS i ON true
+    WHERE s.signal_id = $1 ORDER BY i.started_at DESC, i.id DESC
+"""
+_FIRST_PAGE: Final = _PAGE.format(after="")
+_NEXT_PAGE: Final = _PAGE.format(after="AND (i.started_at, i.id) < ($3, $4)")
+
+
+async def page(session: AnySession, signal_id: UUID, after: Key | None, limit: int) -> list[InterventionRow] | None:
+    """Interventions on any detection of the signal's entity after a key, at most so many; None for an unknown one."""
+    connection = await raw_connection(session)
+    if after is None:
+        records = await connection.fetch(_FIRST_PAGE, signal_id, limit)
+    else:
+        records = await connection.fetch(_NEXT_PAGE, signal_id, limit, *after)
+    return [_row(record) for record in records if record["id"] is not None] if records else None
+
+
+def _row(record: Any) -> InterventionRow:
+    fields = dict(record)
+    kind, measurement = InterventionKind(fields.pop("kind")), fields.pop("measurement")
+    return InterventionRow(
+        kind=kind, measurement=None if measurement is None else msgspec.json.decode(measurement), **fields
     )
-    if after is not None:
-        query = query.where(tuple_(Intervention.started_at, Intervention.id) < tuple_(*after))
-    return (await session.execute(query)).scalars().all()
 
 
 async def entity_of(session: AsyncSession, intervention_id: UUID) -> UUID | None:
@@ -93,19 +140,34 @@ async def find(session: AsyncSession, intervention_id: UUID) -> Intervention:
     return (await session.execute(select(Intervention).where(Intervention.id == intervention_id))).scalar_one()
 
 
-async def detections(session: AsyncSession, entity_id: UUID, since: datetime, until: datetime) -> Sequence[KnownSignal]:
+class Detection(NamedTuple):
+    """One detection of an entity, and what is known of its metric's target range."""
+
+    detected_at: datetime
+    value: float
+    peer_mean: float | None
+    polarity: MetricPolarity
+    signal_type: str
+    target_low: float | None
+    target_high: float | None
+
+
+_DETECTIONS: Final = """
+    SELECT s.detected_at, s.metric_value::float8, s.peer_mean::float8, s.polarity::text, s.signal_type,
+        m.target_low::float8, m.target_high::float8
+    FROM known_signals AS s LEFT JOIN known_metrics AS m ON m.metric_id = s.metric_id
+    WHERE s.entity_id = $1 AND s.detected_at BETWEEN $2 AND $3 ORDER BY s.detected_at
+"""
+
+
+async def detections(session: AnySession, entity_id: UUID, since: datetime, until: datetime) -> list[Detection]:
     """The entity's detections from one moment to another, oldest first."""
-    query = (
-        select(KnownSignal)
-        .where(KnownSignal.entity_id == entity_id, KnownSignal.detected_at >= since, KnownSignal.detected_at <= until)
-        .order_by(KnownSignal.detected_at)
-    )
-    return (await session.execute(query)).scalars().all()
-
-
-async def metric(session: AsyncSession, metric_id: str) -> KnownMetric | None:
-    """A metric of the registry that was heard of."""
-    return await session.get(KnownMetric, metric_id)
+    connection = await raw_connection(session)
+    records = await connection.fetch(_DETECTIONS, entity_id, since, until)
+    return [
+        Detection(detected_at, value, peer_mean, MetricPolarity(polarity), *rest)
+        for detected_at, value, peer_mean, polarity, *rest in records
+    ]
 
 
 _STORE_METRICS = text(

@@ -1,18 +1,19 @@
 """SQL of the workload view."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, func, literal_column, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
-
-from services.workflow.models import Assignment
-from services.workflow.repository_due import is_overdue
+from services.workflow.repository_filters import Values, is_any, is_anybody, is_overdue
+from shared.db import AnySession, raw_connection
 from shared.events.vocabulary import AssignmentStatus, RoleType
+
+# What GROUPING answers where a row is of one person, of one role, and of all.
+_BY_PERSON: Final = 0b01
+_BY_ROLE: Final = 0b10
+_EVERYTHING: Final = 0b11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,68 +52,85 @@ class Pace(NamedTuple):
     median: timedelta | None
 
 
-async def standings(session: AsyncSession, window: Window, now: datetime) -> list[Standing]:
+class Workload(NamedTuple):
+    """All that is to be told, as of one moment."""
+
+    standings: Sequence[Standing]
     """What is not closed."""
-    by = (Assignment.assignee_id, Assignment.role_type, Assignment.status)
-    query = select(
-        *by,
-        func.count().label("open"),
-        func.count(case((is_overdue(now), 1))).label("overdue"),
-        func.count(Assignment.snoozed_at).label("snoozed"),
-    ).where(Assignment.status != AssignmentStatus.CLOSED, *_wanted(window))
-    return [
-        Standing(row.assignee_id, row.role_type, row.status, row.open, row.overdue, row.snoozed)
-        for row in await session.execute(query.group_by(*by))
-    ]
-
-
-async def times_to_assign(session: AsyncSession, window: Window) -> list[Pace]:
+    assigned: Sequence[Pace]
     """From when a signal was heard of to its assignment, for what was assigned within the window."""
-    return await _paces(session, window, Assignment.assigned_at, Assignment.opened_at)
-
-
-async def times_to_resolve(session: AsyncSession, window: Window) -> list[Pace]:
+    resolved: Sequence[Pace]
     """From the assignment to its resolution, for what was resolved within the window."""
-    return await _paces(session, window, Assignment.resolved_at, Assignment.assigned_at)
+    names: Mapping[UUID, str]
+    """Of those of the assignees who were heard of."""
 
 
-async def _paces(
-    session: AsyncSession,
-    window: Window,
-    end: InstrumentedAttribute[datetime | None],
-    begin: InstrumentedAttribute[datetime | None],
-) -> list[Pace]:
-    # Not EXTRACT, which answers a numeric: sorting those takes several times as long.
-    seconds: ColumnElement[float] = func.date_part("epoch", end - begin)
-    query = select(
-        Assignment.assignee_id,
-        Assignment.role_type,
-        func.grouping(Assignment.assignee_id, Assignment.role_type).label("grouping"),
-        func.count().label("number"),
-        func.percentile_cont(0.5).within_group(seconds).label("median"),
-    ).where(end >= window.since, end < window.until, *_wanted(window))
-    query = query.group_by(
-        func.grouping_sets(tuple_(Assignment.assignee_id), tuple_(Assignment.role_type), literal_column("()"))
-    )
-    return [
-        Pace(share, row.number, None if row.median is None else timedelta(seconds=float(row.median)))
-        for row in await session.execute(query)
-        if (share := _share(row, row.grouping)) is not None
-    ]
+_STANDINGS: Final = f"""
+    SELECT 'standing' AS about, a.assignee_id, a.role_type::text AS role_type, a.status::text AS status,
+        NULL::integer AS level, count(*) AS number, count(*) FILTER (WHERE {is_overdue("$1")}) AS overdue,
+        count(a.snoozed_at) AS snoozed, NULL::float8 AS median
+    FROM assignments AS a WHERE a.status <> 'closed' {{wanted}}
+    GROUP BY a.assignee_id, a.role_type, a.status
+"""  # noqa: S608 - a constant
+# Not EXTRACT, which answers a numeric: sorting those takes several times as long.
+_PACES: Final = """
+    SELECT '{about}', a.assignee_id, a.role_type::text, NULL, grouping(a.assignee_id, a.role_type), count(*), 0, 0,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY date_part('epoch', a.{end} - a.{begin}))
+    FROM assignments AS a WHERE a.{end} >= $2 AND a.{end} < $3 {wanted}
+    GROUP BY GROUPING SETS ((a.assignee_id), (a.role_type), ())
+"""
 
 
-def _wanted(window: Window) -> list[ColumnElement[bool]]:
-    wanted: list[ColumnElement[bool]] = []
+async def workload(session: AnySession, window: Window, now: datetime) -> Workload:
+    """What is open at this moment, and the pace of the window."""
+    values = Values([now, window.since, window.until])
+    wanted = ""
     if window.assignee_ids:
-        wanted.append(Assignment.assignee_id.in_(window.assignee_ids))
+        wanted += f" AND {is_anybody('assignee_id', window.assignee_ids, values)}"
     if window.role_types:
-        wanted.append(Assignment.role_type.in_(window.role_types))
-    return wanted
+        wanted += f" AND {is_any('role_type', window.role_types)}"
+    parts = (
+        _STANDINGS.format(wanted=wanted),
+        _PACES.format(about="assigned", begin="opened_at", end="assigned_at", wanted=wanted),
+        _PACES.format(about="resolved", begin="assigned_at", end="resolved_at", wanted=wanted),
+    )
+    connection = await raw_connection(session)
+    records = await connection.fetch(
+        "SELECT found.*, (SELECT u.name FROM known_users AS u WHERE u.user_id = found.assignee_id) AS name "  # noqa: S608
+        f"FROM ({' UNION ALL '.join(parts)}) AS found",
+        *values,
+    )
+    return Workload(
+        [_standing(record) for record in records if record["about"] == "standing"],
+        [pace for record in records if record["about"] == "assigned" and (pace := _pace(record))],
+        [pace for record in records if record["about"] == "resolved" and (pace := _pace(record))],
+        {record["assignee_id"]: record["name"] for record in records if record["name"] is not None},
+    )
 
 
-def _share(row: Any, grouping: int) -> Share | None:
+def _standing(record: Any) -> Standing:
+    return Standing(
+        record["assignee_id"],
+        _role_type(record),
+        AssignmentStatus(record["status"]),
+        record["number"],
+        record["overdue"],
+        record["snoozed"],
+    )
+
+
+def _pace(record: Any) -> Pace | None:
     """Whose figures a row holds, by GROUPING's bits (set: not grouped by); None for nobody's and no role's."""
-    if grouping == 0b11:
-        return Share(None, None)
-    share = Share(row.assignee_id if grouping == 0b01 else None, row.role_type if grouping == 0b10 else None)
-    return None if share == Share(None, None) else share
+    level = record["level"]
+    share = Share(
+        record["assignee_id"] if level == _BY_PERSON else None, _role_type(record) if level == _BY_ROLE else None
+    )
+    if level != _EVERYTHING and share == Share(None, None):
+        return None
+    seconds = record["median"]
+    return Pace(share, record["number"], None if seconds is None else timedelta(seconds=seconds))
+
+
+def _role_type(record: Any) -> RoleType | None:
+    role_type = record["role_type"]
+    return None if role_type is None else RoleType(role_type)

@@ -4,40 +4,25 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.workflow import repository, service_decisions, service_desk
-from services.workflow.models import KnownSignal
+from services.workflow import repository_views, service_decisions, service_desk
 from services.workflow.schemas import AssignmentView, AssignRequest, StatusRequest
-from services.workflow.service_views import people_of, view
+from services.workflow.service_views import Fields, shown
 from services.workflow.settings import DueSettings
 from shared.auth import User
+from shared.db import AnySession
 from shared.preconditions import Precondition
 
 
-async def show(session: AsyncSession, user: User, signal_id: UUID) -> AssignmentView:
+async def show(session: AnySession, user: User, signal_id: UUID) -> Fields:
     """The signal's assignment as this user sees it.
 
     Raises:
         NotFoundError: ``signal_not_known_yet``.
     """
-    # The assignment first: one that is carried over in between is then found superseded, not missing.
-    at = await repository.assignments_at(session, [signal_id])
-    signal = await known_signal(session, signal_id)
-    work = (await service_desk.works_of(session, [signal], at))[signal_id]
-    named = people_of([work.assignment] if work.assignment else [])
-    names = {user.id: user.name} | await repository.names_of(session, named)
-    return view(user, work, names, await repository.closed(session, [signal.entity_id]))
-
-
-async def known_signal(session: AsyncSession, signal_id: UUID) -> KnownSignal:
-    """A signal that was heard of.
-
-    Raises:
-        NotFoundError: ``signal_not_known_yet``.
-    """
-    signal = await repository.find_signal(session, signal_id)
-    if signal is None:
+    look = await repository_views.shown(session, signal_id)
+    if look is None:
         raise service_desk.not_known_yet()
-    return signal
+    return shown(user, look)
 
 
 async def assign(

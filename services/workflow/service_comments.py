@@ -7,11 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.workflow import repository_comments, service_events
 from services.workflow.models import Comment
+from services.workflow.repository_comments import CommentRow
 from services.workflow.schemas import CommentPage, CommentRequest, CommentView, PersonView
-from services.workflow.service import known_signal
-from services.workflow.service_desk import lock
+from services.workflow.service_desk import lock, not_known_yet
 from shared import outbox
 from shared.auth import User
+from shared.db import AnySession
 from shared.pagination import cut, decode_cursor
 
 
@@ -37,7 +38,7 @@ async def add(session: AsyncSession, user: User, signal_id: UUID, request: Comme
     return _view(comment)
 
 
-async def page(session: AsyncSession, signal_id: UUID, cursor: str | None, limit: int) -> CommentPage:
+async def page(session: AnySession, signal_id: UUID, cursor: str | None, limit: int) -> CommentPage:
     """Comments, the newest first; the same for every detection of the entity.
 
     Raises:
@@ -45,8 +46,9 @@ async def page(session: AsyncSession, signal_id: UUID, cursor: str | None, limit
         InvalidError: ``bad_cursor``.
     """
     after = decode_cursor(cursor, repository_comments.Key) if cursor else None
-    signal = await known_signal(session, signal_id)
-    found = await repository_comments.page(session, signal.entity_id, after, limit + 1)
+    found = await repository_comments.page(session, signal_id, after, limit + 1)
+    if found is None:
+        raise not_known_yet()
     comments, following = cut(found, limit, lambda comment: (comment.created_at, comment.id))
     return CommentPage(
         comments=[_view(comment) for comment in comments],
@@ -56,7 +58,7 @@ async def page(session: AsyncSession, signal_id: UUID, cursor: str | None, limit
     )
 
 
-def _view(comment: Comment) -> CommentView:
+def _view(comment: Comment | CommentRow) -> CommentView:
     return CommentView(
         id=comment.id,
         signal_id=comment.signal_id,

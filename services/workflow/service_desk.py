@@ -15,7 +15,7 @@ from services.workflow import repository
 from services.workflow.models import Assignment, AssignmentTransition, KnownSignal, KnownUser
 from services.workflow.repository import ClosedAt
 from services.workflow.schemas import AssignmentView
-from services.workflow.service_views import Work, people_of, view
+from services.workflow.service_views import Work, etag, people_of, view
 from shared import outbox
 from shared.auth import User
 from shared.errors import ConflictError, NotFoundError
@@ -49,7 +49,7 @@ class Desk:
         if work is None:
             raise not_known_yet()
         if if_match is not None:
-            if_match.require(work.etag)
+            if_match.require(etag(work))
         if work.superseded_by is not None:
             raise ConflictError(f"A newer detection has superseded this signal: {work.superseded_by}.", "superseded")
         return work

@@ -10,10 +10,10 @@ from services.workflow import repository_interventions, service_desk, service_ou
 from services.workflow import service_events_interventions as events
 from services.workflow.models import Intervention
 from services.workflow.schemas_interventions import InterventionPage, InterventionRequest, InterventionView
-from services.workflow.service import known_signal
 from services.workflow.settings import OutcomeSettings
 from shared import outbox
 from shared.auth import User
+from shared.db import AnySession
 from shared.errors import FieldProblem, InvalidError
 from shared.pagination import cut, decode_cursor
 
@@ -62,7 +62,7 @@ async def activate(
 
 
 async def page(
-    session: AsyncSession, signal_id: UUID, cursor: str | None, limit: int, rules: OutcomeSettings
+    session: AnySession, signal_id: UUID, cursor: str | None, limit: int, rules: OutcomeSettings
 ) -> InterventionPage:
     """Interventions, the latest begun first; the same for every detection of the entity.
 
@@ -71,11 +71,12 @@ async def page(
         InvalidError: ``bad_cursor``.
     """
     after = decode_cursor(cursor, repository_interventions.Key) if cursor else None
-    signal = await known_signal(session, signal_id)
-    found = await repository_interventions.page(session, signal.entity_id, after, limit + 1)
+    found = await repository_interventions.page(session, signal_id, after, limit + 1)
+    if found is None:
+        raise service_desk.not_known_yet()
     shown, following = cut(found, limit, lambda intervention: (intervention.started_at, intervention.id))
     return InterventionPage(
-        interventions=[await service_outcomes.view(session, intervention, rules) for intervention in shown],
+        interventions=await service_outcomes.views(session, shown, rules),
         limit=limit,
         cursor=following,
         has_more=following is not None,

@@ -5,6 +5,7 @@ are measured as they come, whenever that is; or, where none comes any more, when
 changes nothing: the outcome says when it was measured.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -16,13 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.workflow import repository_interventions
 from services.workflow import service_events_interventions as events
 from services.workflow.models import Intervention, KnownSignal
+from services.workflow.repository_interventions import Detection, InterventionRow
 from services.workflow.schemas import PersonView
 from services.workflow.schemas_interventions import InterventionView, OutcomeView, TargetRangeView
 from services.workflow.service_measurement import Reading, Windows, measure
 from services.workflow.settings import OutcomeSettings
 from shared import outbox
 from shared.auth import User
-from shared.db import SessionMaker
+from shared.db import AnySession, SessionMaker
 from shared.errors import ConflictError, NotFoundError
 from shared.events.workflow import InterventionOutcome
 from shared.preconditions import Precondition
@@ -90,6 +92,20 @@ async def measure_outcomes(app: FastAPI) -> None:
 
 async def view(session: AsyncSession, intervention: Intervention, rules: OutcomeSettings) -> InterventionView:
     """The intervention as the API shows it; while it is not measured, with what measuring it now would say."""
+    (shown,) = await views(session, [intervention], rules)
+    return shown
+
+
+async def views(
+    session: AnySession, interventions: Sequence[Intervention | InterventionRow], rules: OutcomeSettings
+) -> list[InterventionView]:
+    """As `view`, several of one entity."""
+    open_ones = [one for one in interventions if one.measurement is None]
+    detections = await _detections(session, open_ones)
+    return [_view(one, _measure(one, detections, rules) if one.measurement is None else None) for one in interventions]
+
+
+def _view(intervention: Intervention | InterventionRow, so_far: OutcomeView | None) -> InterventionView:
     outcome = intervention.measurement
     measured_by = None
     if intervention.measured_by is not None:
@@ -106,7 +122,7 @@ async def view(session: AsyncSession, intervention: Intervention, rules: Outcome
         window_ends_at=intervention.window_ends_at,
         measured_at_the_latest=intervention.measure_by,
         outcome=None if outcome is None else OutcomeView.model_validate(outcome),
-        so_far=await _measured(session, intervention, rules) if outcome is None else None,
+        so_far=so_far,
         measured_at=intervention.measured_at,
         measured_by=measured_by,
         created_by=PersonView(id=intervention.created_by, name=intervention.created_by_name),
@@ -115,33 +131,39 @@ async def view(session: AsyncSession, intervention: Intervention, rules: Outcome
     )
 
 
-def etag(intervention: Intervention) -> str:
+def etag(intervention: Intervention | InterventionRow) -> str:
     """The version of an intervention."""
     return f'"{intervention.version}"'
 
 
 async def _measured(session: AsyncSession, intervention: Intervention, rules: OutcomeSettings) -> OutcomeView:
+    return _measure(intervention, await _detections(session, [intervention]), rules)
+
+
+async def _detections(
+    session: AnySession, interventions: Sequence[Intervention | InterventionRow]
+) -> Sequence[Detection]:
+    """The detections in the windows of some interventions, all of one entity."""
+    if not interventions:
+        return ()
+    since = min(intervention.window_begins_at for intervention in interventions)
+    until = max(intervention.window_ends_at for intervention in interventions)
+    return await repository_interventions.detections(session, interventions[0].entity_id, since, until)
+
+
+def _measure(
+    intervention: Intervention | InterventionRow, detections: Sequence[Detection], rules: OutcomeSettings
+) -> OutcomeView:
     windows = Windows(intervention.window_begins_at, intervention.started_at, intervention.window_ends_at)
-    detections = await repository_interventions.detections(session, intervention.entity_id, windows.begin, windows.end)
-    readings = [
-        Reading(
-            signal.detected_at,
-            float(signal.metric_value),
-            None if signal.peer_mean is None else float(signal.peer_mean),
-            signal.polarity,
-            signal.signal_type,
-        )
-        for signal in detections
-    ]
-    target = await _target_range(session, detections[-1].metric_id) if detections else None
-    return measure(readings, windows, target, rules)
+    readings = [Reading(one.detected_at, one.value, one.peer_mean, one.polarity, one.signal_type) for one in detections]
+    # An entity's detections are all of one metric.
+    return measure(readings, windows, _target_range(detections[-1]) if detections else None, rules)
 
 
-async def _target_range(session: AsyncSession, metric_id: str) -> TargetRangeView | None:
-    metric = await repository_interventions.metric(session, metric_id)
-    if metric is None or metric.target_low is None or metric.target_high is None:
+def _target_range(detection: Detection) -> TargetRangeView | None:
+    if detection.target_low is None or detection.target_high is None:
         return None
-    return TargetRangeView(low=float(metric.target_low), high=float(metric.target_high))
+    return TargetRangeView(low=detection.target_low, high=detection.target_high)
 
 
 async def _settle(

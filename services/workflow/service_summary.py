@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from services.workflow import repository, repository_summary
-from services.workflow.repository_summary import Pace, Share, Standing, Window
+from services.workflow import repository_summary
+from services.workflow.repository_summary import Share, Standing, Window, Workload
 from services.workflow.schemas import PersonView
 from services.workflow.schemas_summary import Load, PersonLoad, RoleLoad, StatusLoad, SummaryView
 from services.workflow.service_events import UNKNOWN_NAME
+from shared.db import AnySession
 from shared.errors import FieldProblem, InvalidError
 from shared.events.vocabulary import AssignmentStatus
 
@@ -19,7 +18,7 @@ _OPEN = [status for status in AssignmentStatus if status is not AssignmentStatus
 _DAY = timedelta(days=1)
 
 
-async def summary(session: AsyncSession, window: Window, now: datetime) -> SummaryView:
+async def summary(session: AnySession, window: Window, now: datetime) -> SummaryView:
     """The workload at this moment, with the pace of the window.
 
     Raises:
@@ -28,14 +27,12 @@ async def summary(session: AsyncSession, window: Window, now: datetime) -> Summa
     if window.since >= window.until:
         detail = "The window must end after it begins."
         raise InvalidError(detail, "bad_window", errors=[FieldProblem(pointer="/query/from", detail=detail)])
-    standings = await repository_summary.standings(session, window, now)
-    assigned = await repository_summary.times_to_assign(session, window)
-    resolved = await repository_summary.times_to_resolve(session, window)
-    loads = _loads(standings, assigned, resolved)
-    people = {share.assignee_id for share in loads if share.assignee_id}
-    names = await repository.names_of(session, people)
+    workload = await repository_summary.workload(session, window, now)
+    loads = _loads(workload)
     by_person = [
-        PersonLoad(person=PersonView(id=share.assignee_id, name=names.get(share.assignee_id, UNKNOWN_NAME)), **load)
+        PersonLoad(
+            person=PersonView(id=share.assignee_id, name=workload.names.get(share.assignee_id, UNKNOWN_NAME)), **load
+        )
         for share, load in loads.items()
         if share.assignee_id
     ]
@@ -46,16 +43,14 @@ async def summary(session: AsyncSession, window: Window, now: datetime) -> Summa
         total=Load(**loads[_EVERYTHING]),
         people=sorted(by_person, key=lambda load: (-load.open, load.person.name, load.person.id)),
         roles=sorted(by_role, key=lambda load: load.role_type),
-        statuses=_by_status(standings),
+        statuses=_by_status(workload.standings),
     )
 
 
-def _loads(
-    standings: Sequence[Standing], assigned: Sequence[Pace], resolved: Sequence[Pace]
-) -> dict[Share, dict[str, Any]]:
+def _loads(workload: Workload) -> dict[Share, dict[str, Any]]:
     """The figures of each person and role that has any, and of everything."""
     loads: dict[Share, dict[str, Any]] = {_EVERYTHING: _empty()}
-    for standing in standings:
+    for standing in workload.standings:
         shares = {_EVERYTHING, Share(standing.assignee_id, None), Share(None, standing.role_type)}
         for share in shares:
             load = loads.setdefault(share, _empty())
@@ -64,8 +59,8 @@ def _loads(
             load["overdue"] += standing.overdue
             load["snoozed"] += standing.snoozed
     for paces, count, median in (
-        (assigned, "assigned", "median_days_to_assign"),
-        (resolved, "resolved", "median_days_to_resolve"),
+        (workload.assigned, "assigned", "median_days_to_assign"),
+        (workload.resolved, "resolved", "median_days_to_resolve"),
     ):
         for pace in paces:
             load = loads.setdefault(pace.share, _empty())

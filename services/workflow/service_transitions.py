@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from services.workflow.models import Assignment
+from services.workflow.repository_views import AssignmentRow
 from shared.auth import Permission, User
 from shared.errors import ForbiddenError
 from shared.events.vocabulary import AssignmentStatus, UserRole
@@ -27,7 +28,7 @@ _REACHED_AT: Final = {
 _ORDER: Final = tuple(AssignmentStatus)
 
 
-def check_person(user: User, assignment: Assignment, to: AssignmentStatus) -> None:
+def check_person(user: User, assignment: Assignment | AssignmentRow, to: AssignmentStatus) -> None:
     """Whether this person may make this move; the role and the table are checked elsewhere.
 
     Raises:
@@ -41,17 +42,16 @@ def check_person(user: User, assignment: Assignment, to: AssignmentStatus) -> No
         raise ForbiddenError("Only the assignee, the assigner or an admin moves the status.", "not_involved")
 
 
-def allowed_next(user: User, assignment: Assignment | None, *, superseded: bool) -> Sequence[AssignmentStatus]:
+def allowed_next(user: User, assignment: Assignment | AssignmentRow, *, superseded: bool) -> Sequence[AssignmentStatus]:
     """The statuses that this user may move the signal to now; from new that is done by assigning it."""
     if superseded:
         return ()
-    status = AssignmentStatus.NEW if assignment is None else assignment.status
-    if assignment is None or status is AssignmentStatus.NEW:
-        return NEXT[status] if user.may(Permission.ASSIGN) else ()
-    return [to for to in NEXT[status] if user.may(Permission.MOVE_STATUS) and _may(user, assignment, to)]
+    if assignment.status is AssignmentStatus.NEW:
+        return NEXT[assignment.status] if user.may(Permission.ASSIGN) else ()
+    return [to for to in NEXT[assignment.status] if user.may(Permission.MOVE_STATUS) and _may(user, assignment, to)]
 
 
-def _may(user: User, assignment: Assignment, to: AssignmentStatus) -> bool:
+def _may(user: User, assignment: Assignment | AssignmentRow, to: AssignmentStatus) -> bool:
     try:
         check_person(user, assignment, to)
     except ForbiddenError:

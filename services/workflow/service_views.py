@@ -2,25 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID, uuid4
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from services.workflow import repository
 from services.workflow.models import Assignment, KnownSignal
-from services.workflow.schemas import (
-    AssignmentView,
-    ClosedSignal,
-    ListedAssignment,
-    PersonView,
-    SignalView,
-    SnoozeView,
-)
+from services.workflow.repository import ClosedAt
+from services.workflow.repository_views import UNTOUCHED, AssignmentRow, Look
+from services.workflow.schemas import AssignmentView
 from services.workflow.service_events import UNKNOWN_NAME
 from services.workflow.service_transitions import allowed_next
 from shared.auth import User
 from shared.events.vocabulary import AssignmentStatus
+
+Fields: TypeAlias = dict[str, Any]
+"""An `AssignmentView` by its fields. Many are shown at once, and a model for each would cost more than all the rest."""
 
 
 class Work(NamedTuple):
@@ -30,11 +25,11 @@ class Work(NamedTuple):
     assignment: Assignment | None
     superseded_by: UUID | None
 
-    @property
-    def etag(self) -> str:
-        """The version of what is shown."""
-        version = self.assignment.version if self.assignment else 0
-        return f'"{version}"' if self.superseded_by is None else f'"{version}.{self.superseded_by}"'
+
+def etag(work: Work | Look) -> str:
+    """The version of what is shown."""
+    version = work.assignment.version if work.assignment else 0
+    return f'"{version}"' if work.superseded_by is None else f'"{version}.{work.superseded_by}"'
 
 
 def untouched(signal: KnownSignal, now: datetime) -> Assignment:
@@ -61,61 +56,59 @@ def people_of(assignments: Iterable[Assignment]) -> set[UUID]:
     }
 
 
-async def listed(session: AsyncSession, user: User, works: Sequence[Work]) -> list[ListedAssignment]:
-    """Several at once, each with what a list calls its signal."""
-    named = people_of(work.assignment for work in works if work.assignment)
-    names = {user.id: user.name} | await repository.names_of(session, named)
-    closed = await repository.closed(session, [work.signal.entity_id for work in works])
-    return [
-        ListedAssignment(signal=SignalView.model_validate(work.signal), **view(user, work, names, closed).model_dump())
-        for work in works
-    ]
+def shown(user: User, look: Look) -> Fields:
+    """What a read has found, as this user sees it."""
+    return fields(user, look, {user.id: user.name, **look.names}, look.closed)
 
 
-def view(user: User, work: Work, names: Mapping[UUID, str], closed: Sequence[repository.ClosedAt]) -> AssignmentView:
+def view(user: User, work: Work, names: Mapping[UUID, str], closed: Sequence[ClosedAt]) -> AssignmentView:
     """The signal's workflow as this user sees it; ``closed`` are the closed assignments of its entity, or of more."""
-    shown = work.assignment or untouched(work.signal, datetime.now(UTC))
-    touched = work.assignment is not None
+    return AssignmentView(**fields(user, work, names, closed))
+
+
+def fields(user: User, work: Work | Look, names: Mapping[UUID, str], closed: Sequence[ClosedAt]) -> Fields:
+    """The same as `view`, by its fields in their order."""
+    assignment = work.assignment or UNTOUCHED
     earlier = [
         other
         for other in closed
         if other.entity_id == work.signal.entity_id and other.detected_at < work.signal.detected_at
     ]
     reopens = max(earlier, key=lambda other: other.detected_at, default=None)
-    return AssignmentView(
-        id=shown.id if touched else None,
-        signal_id=work.signal.signal_id,
-        entity_id=work.signal.entity_id,
-        status=shown.status,
-        allowed_next_statuses=list(allowed_next(user, shown, superseded=work.superseded_by is not None)),
-        assignee_id=shown.assignee_id,
-        assignee=_person(shown.assignee_id, names),
-        assigner_id=shown.assigner_id,
-        assigner=_person(shown.assigner_id, names),
-        role_type=shown.role_type,
-        rule_id=shown.rule_id,
-        rule_version=shown.rule_version,
-        notes=shown.notes,
-        resolution_notes=shown.resolution_notes,
-        resolution_reason=shown.resolution_reason,
-        resolved_by=_person(shown.resolved_by, names),
-        assigned_at=shown.assigned_at,
-        started_at=shown.started_at,
-        resolved_at=shown.resolved_at,
-        closed_at=shown.closed_at,
-        due_at=shown.due_at,
-        is_overdue=_is_overdue(shown, datetime.now(UTC)),
-        snoozed_until=shown.snoozed_until,
-        snooze=_snooze(shown, names),
-        created_at=shown.created_at if touched else None,
-        updated_at=shown.updated_at if touched else None,
-        superseded_by=work.superseded_by,
-        reopens=ClosedSignal(signal_id=reopens.signal_id, closed_at=reopens.closed_at) if reopens else None,
-        etag=work.etag,
-    )
+    return {
+        "id": assignment.id,
+        "signal_id": work.signal.signal_id,
+        "entity_id": work.signal.entity_id,
+        "status": assignment.status,
+        "allowed_next_statuses": allowed_next(user, assignment, superseded=work.superseded_by is not None),
+        "assignee_id": assignment.assignee_id,
+        "assignee": _person(assignment.assignee_id, names),
+        "assigner_id": assignment.assigner_id,
+        "assigner": _person(assignment.assigner_id, names),
+        "role_type": assignment.role_type,
+        "rule_id": assignment.rule_id,
+        "rule_version": assignment.rule_version,
+        "notes": assignment.notes,
+        "resolution_notes": assignment.resolution_notes,
+        "resolution_reason": assignment.resolution_reason,
+        "resolved_by": _person(assignment.resolved_by, names),
+        "assigned_at": assignment.assigned_at,
+        "started_at": assignment.started_at,
+        "resolved_at": assignment.resolved_at,
+        "closed_at": assignment.closed_at,
+        "due_at": assignment.due_at,
+        "is_overdue": _is_overdue(assignment, datetime.now(UTC)),
+        "snoozed_until": assignment.snoozed_until,
+        "snooze": _snooze(assignment, names),
+        "created_at": assignment.created_at,
+        "updated_at": assignment.updated_at,
+        "superseded_by": work.superseded_by,
+        "reopens": {"signal_id": reopens.signal_id, "closed_at": reopens.closed_at} if reopens else None,
+        "etag": etag(work),
+    }
 
 
-def _is_overdue(assignment: Assignment, now: datetime) -> bool:
+def _is_overdue(assignment: Assignment | AssignmentRow, now: datetime) -> bool:
     """As `repository_due.is_overdue`."""
     put_aside = assignment.snoozed_at is not None and (
         assignment.snoozed_until is None or assignment.snoozed_until > now
@@ -124,16 +117,16 @@ def _is_overdue(assignment: Assignment, now: datetime) -> bool:
     return worked_on and assignment.due_at is not None and assignment.due_at <= now and not put_aside
 
 
-def _snooze(assignment: Assignment, names: Mapping[UUID, str]) -> SnoozeView | None:
+def _snooze(assignment: Assignment | AssignmentRow, names: Mapping[UUID, str]) -> Fields | None:
     if assignment.snoozed_at is None:
         return None
-    return SnoozeView(
-        until=assignment.snoozed_until,
-        until_worse=assignment.snoozed_severity is not None,
-        at=assignment.snoozed_at,
-        by=_person(assignment.snoozed_by, names),
-    )
+    return {
+        "until": assignment.snoozed_until,
+        "until_worse": assignment.snoozed_severity is not None,
+        "at": assignment.snoozed_at,
+        "by": _person(assignment.snoozed_by, names),
+    }
 
 
-def _person(user_id: UUID | None, names: Mapping[UUID, str]) -> PersonView | None:
-    return None if user_id is None else PersonView(id=user_id, name=names.get(user_id, UNKNOWN_NAME))
+def _person(user_id: UUID | None, names: Mapping[UUID, str]) -> Fields | None:
+    return None if user_id is None else {"id": user_id, "name": names.get(user_id, UNKNOWN_NAME)}

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -137,6 +138,23 @@ async def test_all_bad_messages_in_one_batch(service: ServiceUnderTest) -> None:
     assert (await service.rows("SELECT count(*) AS n FROM signals"))[0]["n"] == len(BAD) + 1
 
 
+def _unlike(seed: int, length: int) -> str:
+    """So many characters of four bytes each that no index can store in less."""
+    of = Random(seed)  # noqa: S311 - to be the same again
+    return "".join(chr(of.randrange(0x20000, 0x2A6DF)) for _ in range(length))
+
+
+LONGEST = {
+    "canonical_node_id": _unlike(1, 255),
+    "metric_id": _unlike(2, 100),
+    "facility": _unlike(3, 255),
+    "facility_id": _unlike(4, 50),
+    "system_name": _unlike(5, 255),
+    "service_line": _unlike(6, 255),
+    "sub_service_line": _unlike(7, 255),
+}
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -144,6 +162,7 @@ async def test_all_bad_messages_in_one_batch(service: ServiceUnderTest) -> None:
         engine_signal(metric_value=-999_999.9999),
         engine_signal(extra_depth=json.loads("[" * 150 + "]" * 150)),
         engine_signal(facility="Ä" * 255, group_value="😀" * 500),
+        engine_signal(**LONGEST),
         engine_signal(entity_dimensions_hash="ABCDEF0123456789abcdef0123456789"),
         engine_signal(metadata_per_period=[], metric_trend_timeline=[], peer_percentile_trends=[]),
         engine_signal(entity_dimensions={"": ""}),

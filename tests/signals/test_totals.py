@@ -1,14 +1,17 @@
 """Totals that are remembered, and those that are not."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from services.signals import repository_totals
-from services.signals.repository_filters import SignalFilters
+from services.signals.repository_filters import SignalFilters, Sort, conditions
 from services.signals.service_totals import LargeTotals
+from shared.db import raw_connection
 from shared.events.topics import ENGINE_SIGNALS
+from shared.events.vocabulary import AssignmentStatus, MagnitudeTier, SignalDomain, SignalType
 from shared.pagination import COUNT_CAP
 from tests.support.factories import engine_signal, message
 from tests.support.service import ServiceUnderTest
@@ -92,3 +95,34 @@ async def test_a_band_of_another_domain_tells_nothing(service: ServiceUnderTest)
     async with service.client("viewer") as client:
         exact = (await client.get("/api/signals?limit=1&min_severity=90&domain=Safety&domain=Effectiveness")).json()
         assert (exact["total_count"], exact["total_is_capped"]) == (3, False)
+
+
+_BY_SYSTEM = SignalFilters(system_name=["North"], service_line=["Cardiology"])
+_BY_FACILITY = SignalFilters(facility=["Hill Street Hospital", "Elm Street Hospital"])
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        replace(_BY_SYSTEM, status=[AssignmentStatus.NEW], min_severity=60),
+        replace(_BY_SYSTEM, service_line=[], min_severity=60),
+        replace(_BY_SYSTEM, unassigned=True, metric_id=["losIndex"]),
+        replace(_BY_SYSTEM, domain=[SignalDomain.SAFETY], signal_type=[SignalType.BASELINE]),
+        replace(_BY_FACILITY, status=[AssignmentStatus.NEW], magnitude_tier=[MagnitudeTier.SEVERE]),
+        replace(_BY_FACILITY, metric_id=["losIndex"], service_line=["Cardiology"]),
+    ],
+)
+async def test_several_filters_are_counted_by_an_index_alone(service: ServiceUnderTest, filters: SignalFilters) -> None:
+    """Each row that the table is asked for may be a page of its own: ten thousand of them took 0.4 s."""
+    wanted, rest = conditions(filters, Sort.DETECTED_AT)
+    wanted.also(rest)
+    async with service.session_maker() as session, session.begin():
+        connection = await raw_connection(session)
+        for way in ("seqscan", "bitmapscan", "indexscan"):
+            await connection.execute(f"SET LOCAL enable_{way} = off")
+        lines = await connection.fetch(
+            f"EXPLAIN SELECT count(*) FROM signals AS s WHERE {wanted.where}",  # noqa: S608 - constants
+            *wanted.values,
+        )
+    plan = "\n".join(line[0] for line in lines)
+    assert "Index Only Scan using ix_signals_counted_by" in plan, plan
