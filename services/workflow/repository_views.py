@@ -41,11 +41,7 @@ class AssignmentRow(NamedTuple):
     version: int
 
 
-UNTOUCHED: Final = AssignmentRow(
-    AssignmentStatus.NEW,
-    **dict.fromkeys(AssignmentRow._fields[1:-1]),
-    version=0,
-)
+UNTOUCHED: Final = AssignmentRow(AssignmentStatus.NEW, **dict.fromkeys(AssignmentRow._fields[1:-1]), version=0)
 """What is shown of a signal that nobody has touched."""
 
 
