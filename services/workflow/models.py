@@ -84,6 +84,8 @@ class Assignment(Base):
         Index("ix_assignments_assignee_id_created_at_id", "assignee_id", "created_at", "id"),
         Index("ix_assignments_assigner_id_created_at_id", "assigner_id", "created_at", "id"),
         Index("ix_assignments_status_created_at_id", "status", "created_at", "id"),
+        Index("ix_assignments_role_type_created_at_id", "role_type", "created_at", "id"),
+        Index("ix_assignments_snoozed", "created_at", "id", postgresql_where=text("snoozed_at IS NOT NULL")),
         Index("ix_assignments_due_at", "due_at", postgresql_where=text("status IN ('assigned', 'in_progress')")),
         Index("ix_assignments_snoozed_until", "snoozed_until", postgresql_where=text("snoozed_until IS NOT NULL")),
         # What may still have to be reminded of or escalated; a row leaves it for good with its escalation.
