@@ -76,7 +76,7 @@ class Look(NamedTuple):
 
 _ENUMS: Final = AssignmentRow._fields[:3]
 _OTHERS: Final = AssignmentRow._fields[3:]
-_PEOPLE: Final = ("assignee_id", "assigner_id", "resolved_by", "snoozed_by")
+_PEOPLE: Final = {name: f"{name}_name" for name in ("assignee_id", "assigner_id", "resolved_by", "snoozed_by")}
 
 COLUMNS: Final = ", ".join(
     (
@@ -84,8 +84,8 @@ COLUMNS: Final = ", ".join(
         *(f"a.{name}" for name in _OTHERS),
         *(f"s.{name}" for name in SignalRow._fields),
         *(
-            f"(SELECT u.name FROM known_users AS u WHERE u.user_id = a.{person}) AS {person}_name"  # noqa: S608
-            for person in _PEOPLE
+            f"(SELECT u.name FROM known_users AS u WHERE u.user_id = a.{person}) AS {called}"  # noqa: S608
+            for person, called in _PEOPLE.items()
         ),
         """CASE WHEN NOT s.is_current THEN (
             SELECT c.signal_id FROM known_signals AS c WHERE c.entity_id = s.entity_id AND c.is_current
@@ -129,7 +129,7 @@ def look(record: Any) -> Look:
         SignalRow(*signal),
         _assignment(values),
         record["superseded_by"],
-        {record[person]: name for person in _PEOPLE if (name := record[f"{person}_name"]) is not None},
+        {record[person]: name for person, called in _PEOPLE.items() if (name := record[called]) is not None},
         [] if closed is None else _decode_closed(closed),
     )
 

@@ -24,6 +24,7 @@ from tests.workflow.world import (
     Somebody,
     World,
     detection,
+    month,
     problem,
     signal_event,
     user_event,
@@ -154,3 +155,16 @@ async def test_a_signal_reopens_the_last_that_was_closed_before_it(world: World)
 @pytest.mark.parametrize("path", ["comments", "interventions"])
 async def test_a_cursor_that_nobody_gave_out_is_refused_first(world: World, path: str) -> None:
     assert problem(await world.call(VIEWER, "GET", f"/signals/{uuid4()}/{path}?cursor=x")) == (422, "bad_cursor")
+
+
+async def test_several_interventions_are_measured_over_their_own_windows(world: World) -> None:
+    entity = uuid4()
+    await detect(world, entity, {number: float(number) for number in range(1, 13)})
+    signal = detection(entity, 12)
+    made = [
+        (await activate(world, signal, started_at=month(start), before_days=40, after_days=40)).json()
+        for start in (9, 4, 2)
+    ]
+    assert [one["so_far"]["before"]["mean"] for one in made] == [8.5, 3.5, 1.5]
+    found = (await world.call(VIEWER, "GET", f"/signals/{signal}/interventions")).json()["interventions"]
+    assert found == made
