@@ -109,7 +109,7 @@ def fields(user: User, work: Work | Look, names: Mapping[UUID, str], closed: Seq
 
 
 def _is_overdue(assignment: Assignment | AssignmentRow, now: datetime) -> bool:
-    """As `repository_due.is_overdue`."""
+    """As `repository_filters.is_overdue`."""
     put_aside = assignment.snoozed_at is not None and (
         assignment.snoozed_until is None or assignment.snoozed_until > now
     )
