@@ -12,10 +12,10 @@ from time import perf_counter
 
 import asyncpg
 
+from benchmarks import publishing
 from benchmarks.load import Connection
 from benchmarks.many_signals import stack_with_probe
 from benchmarks.measure import Figures, Report
-from benchmarks.publishing import Plan, start, until_published
 from deploy.local.stack import LocalStack
 from tests.e2e.tokens import login
 
@@ -36,7 +36,9 @@ async def run(_: int) -> list[Report]:
         published = asyncio.Event()
         reading = asyncio.create_task(_read(stack, published))
         started = perf_counter()
-        await until_published(start(stack.kafka.bootstrap_servers, Plan(SIGNALS, _SIGNALS_PER_SECOND, SIGNALS)))
+        plan = publishing.Plan(SIGNALS, _SIGNALS_PER_SECOND, SIGNALS)
+        with publishing.started(stack.kafka.bootstrap_servers, plan) as publisher:
+            await publishing.until_published(publisher)
         seconds = perf_counter() - started
         behind = SIGNALS - await _stored(connection)
         # An observer from outside has nothing else to wait on.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 from multiprocessing import get_context
@@ -44,11 +45,20 @@ class Plan:
         return islice((message for messages in rounds for message in messages), self.signals)
 
 
-def start(bootstrap_servers: str, plan: Plan) -> SpawnProcess:
-    """Begin to publish; the process ends with 0 when Kafka has acknowledged everything."""
+@contextmanager
+def started(bootstrap_servers: str, plan: Plan) -> Iterator[SpawnProcess]:
+    """Publish meanwhile; the process ends with 0 when Kafka has acknowledged everything.
+
+    At the end of the block it is killed: where something broke there may be no Kafka any more, which a producer would
+    wait for without end.
+    """
     process = get_context("spawn").Process(target=_run, args=(bootstrap_servers, plan))
     process.start()
-    return process
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
 
 
 async def until_published(process: SpawnProcess) -> None:

@@ -149,13 +149,13 @@ async def _step(
     await place.statements(connection)
     processes.cpu_seconds()
     begun = perf_counter()
-    publisher = publishing.start(stack.kafka.bootstrap_servers, plan)
-    await asyncio.sleep(seconds)
-    requests = await crowd.take()
-    took = perf_counter() - begun
-    cpu = {name: value / took for name, value in processes.cpu_seconds().items()}
-    ran = await place.statements(connection)
-    await publishing.until_published(publisher)
+    with publishing.started(stack.kafka.bootstrap_servers, plan) as publisher:
+        await asyncio.sleep(seconds)
+        requests = await crowd.take()
+        took = perf_counter() - begun
+        cpu = {name: value / took for name, value in processes.cpu_seconds().items()}
+        ran = await place.statements(connection)
+        await publishing.until_published(publisher)
     late = perf_counter() - begun - seconds
     behind = signals - (await _recorded(connection) - before)
 

@@ -109,18 +109,17 @@ async def run(soak: Soak) -> Outcome:
 
 async def _soak(soak: Soak, stack: LocalStack, crowd: Crowd, sampler: Sampler) -> list[Sample]:
     """The load itself."""
-    publisher = asyncio.create_task(
-        publishing.until_published(publishing.start(stack.kafka.bootstrap_servers, soak.plan))
-    )
     samples: list[Sample] = []
-    begun = perf_counter()
-    await crowd.take()
-    while not publisher.done() or not samples:
-        await asyncio.sleep(max(0.0, begun + soak.every * (len(samples) + 1) - perf_counter()))
-        samples.append(await sampler.sample(perf_counter() - begun, await crowd.take()))
-        if len(samples) % 12 == 1:
-            _tell(samples[-1])
-    await publisher
+    with publishing.started(stack.kafka.bootstrap_servers, soak.plan) as process:
+        publisher = asyncio.create_task(publishing.until_published(process))
+        begun = perf_counter()
+        await crowd.take()
+        while not publisher.done() or not samples:
+            await asyncio.sleep(max(0.0, begun + soak.every * (len(samples) + 1) - perf_counter()))
+            samples.append(await sampler.sample(perf_counter() - begun, await crowd.take()))
+            if len(samples) % 12 == 1:
+                _tell(samples[-1])
+        await publisher
     return samples
 
 

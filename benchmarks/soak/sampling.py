@@ -62,7 +62,8 @@ class Sampler:
         self._stack = stack
         self._connection = connection
         self._processes = processes
-        self._client = httpx.AsyncClient(timeout=30)
+        # A service closes what has been idle for as long as a sample is apart from the next: each asks by a new one.
+        self._client = httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
 
     async def sample(self, seconds: float, asked: Requests) -> Sample:
         """All of it now; `asked` is what the leaders did since the sample before."""
