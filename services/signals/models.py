@@ -184,7 +184,8 @@ class Signal(Base):
         Index("uq_signals_current_entity", "entity_id", unique=True, postgresql_where=CURRENT),
         Index("ix_signals_history", "entity_id", "detected_at", postgresql_where=text("NOT is_current")),
         # One index per sort of the list, with the tiebreak, over the rows that the list shows.
-        Index("ix_signals_list_detected_at", "detected_at", "id", postgresql_where=CURRENT),
+        # With the severity behind, a walk to the few that are severe enough looks up no other.
+        Index("ix_signals_list_detected_at", "detected_at", "id", "simplified_severity", postgresql_where=CURRENT),
         Index(
             "ix_signals_list_priority",
             text("simplified_severity DESC NULLS LAST"),
