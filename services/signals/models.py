@@ -51,6 +51,9 @@ RARE_TYPES: Final = "simplified_signal_type NOT IN ('baseline', 'improving_leade
 SEVERE: Final = "simplified_severity >= 91"
 RARE_TIERS: Final = "magnitude_tier IN ('critical', 'severe')"
 _WAITING: Final = text("signal_id IS NULL")
+# What a leader's own list is filtered by stands behind the order in the indexes of the sorts: a walk to the few that
+# match looks up no others, each of which may lie on a page of its own.
+_PASSED_BY: Final = ("system_name", "service_line", "workflow_status")
 # What a list is most often filtered by together, so that a total is counted without the table. Equal entries share
 # their place, which keeps them small; the longest names together fit into what a B-tree holds of a row.
 _COUNTED: Final = (
@@ -184,13 +187,17 @@ class Signal(Base):
         Index("uq_signals_current_entity", "entity_id", unique=True, postgresql_where=CURRENT),
         Index("ix_signals_history", "entity_id", "detected_at", postgresql_where=text("NOT is_current")),
         # One index per sort of the list, with the tiebreak, over the rows that the list shows.
-        # With the severity behind, a walk to the few that are severe enough looks up no other.
-        Index("ix_signals_list_detected_at", "detected_at", "id", "simplified_severity", postgresql_where=CURRENT),
+        Index(
+            "ix_signals_list_detected_at",
+            *("detected_at", "id", "simplified_severity", *_PASSED_BY),
+            postgresql_where=CURRENT,
+        ),
         Index(
             "ix_signals_list_priority",
             text("simplified_severity DESC NULLS LAST"),
             text("detected_at DESC"),
             text("id DESC"),
+            *_PASSED_BY,
             postgresql_where=CURRENT,
         ),
         Index("ix_signals_list_metric_id", "metric_id", "detected_at", "id", postgresql_where=CURRENT),
