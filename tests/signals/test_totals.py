@@ -1,5 +1,6 @@
 """Totals that are remembered, and those that are not."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,6 @@ from sqlalchemy import text
 from services.signals import repository_totals
 from services.signals.repository_filters import SignalFilters, Sort, conditions
 from services.signals.service_totals import LargeTotals
-from shared.db import raw_connection
 from shared.events.topics import ENGINE_SIGNALS
 from shared.events.vocabulary import AssignmentStatus, MagnitudeTier, SignalDomain, SignalType
 from shared.pagination import COUNT_CAP
@@ -113,16 +113,19 @@ _BY_FACILITY = SignalFilters(facility=["Hill Street Hospital", "Elm Street Hospi
     ],
 )
 async def test_several_filters_are_counted_by_an_index_alone(service: ServiceUnderTest, filters: SignalFilters) -> None:
-    """Each row that the table is asked for may be a page of its own: ten thousand of them took 0.4 s."""
+    """Each row that the table is asked for may be a page of its own: ten thousand of them took 0.4 s.
+
+    An index is enough where it holds every column of the condition. Which one is taken is for the planner, which knows
+    nothing of a table without rows.
+    """
     wanted, rest = conditions(filters, Sort.DETECTED_AT)
     wanted.also(rest)
-    async with service.session_maker() as session, session.begin():
-        connection = await raw_connection(session)
-        for way in ("seqscan", "bitmapscan", "indexscan"):
-            await connection.execute(f"SET LOCAL enable_{way} = off")
-        lines = await connection.fetch(
-            f"EXPLAIN SELECT count(*) FROM signals AS s WHERE {wanted.where}",  # noqa: S608 - constants
-            *wanted.values,
-        )
-    plan = "\n".join(line[0] for line in lines)
-    assert "Index Only Scan using ix_signals_counted_by" in plan, plan
+    asked = set(re.findall(r"\bs\.(\w+)", wanted.where))
+    indexes = await service.rows(
+        "SELECT indexdef FROM pg_indexes"
+        " WHERE schemaname = current_schema() AND indexname LIKE 'ix_signals_counted_by_%'"
+    )
+    columns = [re.search(r"\((.+)\) WHERE is_current$", row["indexdef"]) for row in indexes]
+    held = [{"is_current", *found[1].split(", ")} for found in columns if found]
+    assert len(held) == 2
+    assert any(asked <= names for names in held), asked
