@@ -48,6 +48,20 @@ def notify_all_relays_v1() -> None:
     op.execute(OUTBOX_NOTIFY_V1.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
 
 
+def vacuum_outbox_v2() -> None:
+    """Take an outbox's dead rows away four times as often. Nobody waits for the change."""
+    _vacuum_outbox_after(5_000)
+
+
+def vacuum_outbox_v1() -> None:
+    """Undo `vacuum_outbox_v2`."""
+    _vacuum_outbox_after(20_000)
+
+
+def _vacuum_outbox_after(dead_rows: int) -> None:
+    op.execute(f"ALTER TABLE outbox SET (autovacuum_vacuum_threshold = {dead_rows})")
+
+
 def run(metadata: MetaData, schema: str) -> None:
     """Run the service's migrations as the schema's owner, in its schema only. Called by each ``env.py``.
 
