@@ -35,7 +35,8 @@ class Limit:
     """What one kind of figure may be (`most`, in any sample), and by how much it may grow in an hour.
 
     `of` finds the figures of a sample by their names, and `applies` tells which of them are meant; there are some
-    unless `may_be_none`.
+    unless `may_be_none`. Where slopes are judged, `settles` leaves the warm-up out of the largest value: it begins
+    with what filling the database has left.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Limit:
     most: float | None = None
     growth: float | None = None
     may_be_none: bool = False
+    settles: bool = False
 
 
 def limits(users: int) -> list[Limit]:
@@ -66,7 +68,8 @@ def limits(users: int) -> list[Limit]:
         # What a service may have after 100,000 signals. A leak of 50 bytes in each of 130 requests a second is 22 MiB
         # in an hour; an allocator still adds some once it is warm.
         Limit("memory", "MiB", memory, service, most=250.0, growth=20.0),
-        # Its heap may have 512 MiB, what it maps of its logs comes on top; it grows until its collector runs.
+        # All of its heap is touched at the start, and a broker whose heap is full ends, which is a failure. What
+        # grows is what it maps of its logs, and what is not in its heap.
         Limit("memory", "MiB", memory, only("kafka"), most=1200.0, growth=120.0),
         Limit("memory", "MiB", memory, only("gateway"), most=512.0, growth=20.0),
         # Some fifty processes, each of which keeps the plans and the catalogue of what it has run.
@@ -81,7 +84,10 @@ def limits(users: int) -> list[Limit]:
         Limit("handles", "", handles, only("kafka"), most=2000.0, growth=60.0),
         # A pool that is not full yet takes one more now and then, until it is.
         Limit("connections", "", lambda sample: sample.connections, most=_POOLS + _BESIDE_THE_POOLS, growth=8.0),
-        Limit("table", "MiB", lambda sample: sample.table_mib, QUEUES.__contains__, most=64.0, growth=4.0),
+        # A month at once leaves an outbox of its size, until the next vacuum that finds nothing at its end.
+        Limit(
+            "table", "MiB", lambda sample: sample.table_mib, QUEUES.__contains__, most=64.0, growth=4.0, settles=True
+        ),
         # Between one vacuum and the next they come and go; more and more of them is a vacuum that does not keep up.
         Limit("dead rows", "share", _dead_share_of_large_tables, growth=0.2, may_be_none=True),
         # A machine may stop for a while, a relay may not.

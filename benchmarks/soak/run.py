@@ -22,6 +22,7 @@ from benchmarks.processes import Processes
 from benchmarks.soak import verdict
 from benchmarks.soak.limits import SLOPES_FROM_MINUTES, limits
 from benchmarks.soak.sampling import Sample, Sampler
+from deploy.local.kafka import HEAP
 from deploy.local.stack import LocalStack
 from tests.e2e.tokens import login
 from tests.support import oracles
@@ -30,6 +31,9 @@ REQUESTS_PER_LEADER: Final = 1.0
 """A second, with the pauses that a leader makes."""
 
 _LEAST_SHARE: Final = 0.1
+_WHOLE_HEAP: Final = f"-Xms{HEAP} -XX:+AlwaysPreTouch"
+"""For the broker: a heap that is taken as it is needed looks like a leak for hours."""
+
 _SHORT_TOKEN_SECONDS: Final = "45"  # noqa: S105 - so that a short soak has sessions that go on and streams that resume
 
 
@@ -73,8 +77,9 @@ class Outcome:
 async def run(soak: Soak) -> Outcome:
     """On a stack of its own."""
     with ExitStack() as cleanup:
+        environment = cleanup.enter_context(pytest.MonkeyPatch.context())
+        environment.setenv("JDK_JAVA_OPTIONS", _WHOLE_HEAP)
         if soak.minutes < SLOPES_FROM_MINUTES:
-            environment = cleanup.enter_context(pytest.MonkeyPatch.context())
             environment.setenv("COMPASS_ACCESS_TOKEN_SECONDS", _SHORT_TOKEN_SECONDS)
         stack = cleanup.enter_context(place.stack_for_leaders())
         connection = await place.connect(stack)

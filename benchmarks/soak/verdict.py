@@ -68,7 +68,7 @@ def _lines(samples: Sequence[Sample], limit: Limit) -> Iterator[Line]:
             unit=limit.unit,
             first=values[0],
             last=values[-1],
-            largest=max(values),
+            largest=max(values[warm:] if limit.settles and judges_slopes else values),
             growth_per_hour=slope,
             most=limit.most,
             growth=limit.growth,

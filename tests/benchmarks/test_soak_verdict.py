@@ -121,6 +121,15 @@ def test_what_may_never_be_is_found_in_a_minute(change: Callable[[Sample], Sampl
     assert found.startswith(complaint)
 
 
+def test_an_outbox_may_be_large_from_what_filled_the_database_but_not_from_the_work() -> None:
+    def large(when: Callable[[float], bool]) -> Callable[[Sample], Sample]:
+        return lambda s: replace(s, table_mib=more(s.table_mib, "signals.outbox", 90)) if when(s.seconds / HOUR) else s
+
+    assert hour(large(lambda share: share < 0.2)) == []
+    (found,) = hour(large(lambda share: 0.3 < share < 0.4))
+    assert found.startswith("table of signals.outbox was 9")
+
+
 def test_a_limit_that_finds_nothing_holds_nothing() -> None:
     with pytest.raises(ValueError, match="there is nothing to see of memory"):
         hour(lambda sample: replace(sample, memory_mib={}), minutes=1)
