@@ -13,7 +13,7 @@ from benchmarks.measure import Figures, Report
 _REACHED: Final = "#2b7a4b"
 _MISSED: Final = "#b3372f"
 _BESIDE: Final = "#9aa5b1"
-_SERVICES: Final = ("signals", "workflow", "activity", "auth")
+SERVICES: Final = ("signals", "workflow", "activity", "auth")
 _ROW_INCHES: Final = 0.22
 
 # Ids and dates would make every file new each time; text stays text.
@@ -81,7 +81,7 @@ def soak(file: Path, samples: Sequence[Mapping[str, Any]]) -> None:
     minutes = [sample["seconds"] / 60 for sample in samples]
     figure = Figure(figsize=(8, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    for name in _SERVICES:
+    for name in SERVICES:
         above.plot(minutes, [sample["memory_mib"][name] for sample in samples], label=name)
     above.set_ylim(bottom=0)
     above.set_ylabel("resident MiB")

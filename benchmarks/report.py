@@ -17,6 +17,7 @@ FIGURES: Final = Path(__file__).parent / "figures"
 PAGE: Final = Path(__file__).parent / "README.md"
 _KEPT: Final = FIGURES / "figures.json"
 _WHOLE_FROM: Final = 100
+_SAMPLES_DRAWN: Final = 120
 
 SECTIONS: Final[Mapping[str, str]] = {
     "ingest": r"ingest",
@@ -63,9 +64,18 @@ def _results() -> list[dict[str, Any]]:
 
 
 def _of_soak(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What the plot needs of a soak."""
-    series = ("seconds", "p99", "memory_mib")
-    return {"soak": [{name: sample[name] for name in series} for sample in content["samples"]]}
+    """What the plot needs of a soak, of as many samples as can be told apart on it."""
+    samples = content["samples"][:: max(1, len(content["samples"]) // _SAMPLES_DRAWN)]
+    return {
+        "soak": [
+            {
+                "seconds": round(sample["seconds"]),
+                "p99": round(sample["p99"]),
+                "memory_mib": {name: round(sample["memory_mib"][name], 1) for name in plots.SERVICES},
+            }
+            for sample in samples
+        ]
+    }
 
 
 def newest(results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
