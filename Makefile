@@ -78,7 +78,7 @@ fuzz: $(INSTALLED) ## made-up messages, tokens, queries and requests; SERVICE=si
 	exec $(PY) -m pytest --numprocesses $(WORKERS) -m "fuzzing or hypothesis" $(FUZZED) $(if $(SERVICE),-k "$(SERVICE)") \
 		--hypothesis-profile=long --hypothesis-seed="$$COMPASS_FUZZ_SEED"
 
-faults: $(INSTALLED) ## SEEDS=200 of faults, FROM=1, less those already run; SEED=17 again; AGAIN=1 MINUTES= MUTATION=no-inbox
+faults: $(INSTALLED) ## SEEDS=200 of faults, FROM=1, less those already green; SEED=17 again; AGAIN=1 MINUTES= MUTATION=no-inbox
 	@exec $(PY) -m tests.faults $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(FROM),--from "$(FROM)") $(if $(SEED),--seed "$(SEED)") \
 		$(if $(AGAIN),--again) $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(MUTATION),--mutation "$(MUTATION)")
 

@@ -27,7 +27,7 @@ QUEUES: Final = frozenset(
 
 _POOLS: Final = 20.0
 _BESIDE_THE_POOLS: Final = 6.0
-"""The relay's, the listeners', and those that background workers have for themselves."""
+"""The relay's and the streams' listener's; the rest is for those that are just being replaced."""
 
 
 @dataclass(frozen=True, slots=True)

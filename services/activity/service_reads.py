@@ -41,7 +41,7 @@ async def mark_all(session: AsyncSession, user_id: UUID, filters: FeedFilters, u
     """Mark all events that match the filters up to a position; what comes later stays unread.
 
     A position beyond the end of the feed is the end as it is now. As far as everything matches, which without filters
-    is all of it, one number per user is moved, however many events lie below it; only the rest is noted one by one.
+    is all of it, one number per user is moved, however many events lie below it; only the rest is noted, as bits.
     """
     before = await reads_repository.state(session, user_id)
     up_to = min(up_to, before.head)

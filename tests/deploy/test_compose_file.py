@@ -53,6 +53,16 @@ def test_everything_is_contained_limited_and_told_whether_to_come_back(name: str
     assert service["logging"]["options"].keys() == {"max-size", "max-file"}
 
 
+def test_settings_that_compose_does_not_name_may_stand_in_a_file_of_their_own() -> None:
+    readers = {name for name, service in _ALL.items() if service.get("env_file")}
+    files = [file for name in readers for file in _ALL[name]["env_file"]]
+
+    assert readers == {*SERVICES, "gateway-configuration"}
+    assert all(file == {"path": "settings.env", "required": False} for file in files)
+    # It is no part of the repository, and may hold what is nobody's business.
+    assert "/deploy/settings.env" in (PROJECT_ROOT / ".gitignore").read_text().splitlines()
+
+
 def test_what_is_mounted_is_there() -> None:
     mounted = [
         volume.partition(":")[0]

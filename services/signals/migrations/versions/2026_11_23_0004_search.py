@@ -25,7 +25,7 @@ def _create(name: str, columns: str, where: str | None, table: str = "signals", 
 
 
 def upgrade() -> None:
-    """Apply. Ingest waits while the indexes are made, for about a minute per million signals."""
+    """Apply. Ingest and reads wait while the indexes are made, for about a minute per million signals."""
     for name in ("facility", "metric_id", "priority"):
         op.drop_index(f"ix_signals_list_{name}", table_name="signals")
     _create("ix_signals_list_facility", "facility, detected_at, id", _CURRENT)
