@@ -2,11 +2,15 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
+from time import sleep
 from typing import Any, Final
 
 from alembic import context, op
 from sqlalchemy import Connection, MetaData, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
+
+_TURN_SECONDS: Final = 0.2
 
 VARIABLE: Final = "COMPASS_MIGRATION_DATABASE_URL"
 
@@ -48,6 +52,22 @@ def notify_all_relays_v1() -> None:
     op.execute(OUTBOX_NOTIFY_V1.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
 
 
+def replace_indexes_v1(table: str, indexes: Mapping[str, str | None]) -> None:
+    """Make or replace indexes, or with None take them away, while the table is read and written.
+
+    In a transaction of none: transactions that are under way are waited for, and what was interrupted is made again
+    by the next run. A definition begins with the columns: ``(a, b) WHERE c``.
+    """
+    with op.get_context().autocommit_block():
+        for name, definition in indexes.items():
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}_new")
+            if definition is not None:
+                op.execute(f"CREATE INDEX CONCURRENTLY {name}_new ON {table} {definition}")
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+            if definition is not None:
+                op.execute(f"ALTER INDEX {name}_new RENAME TO {name}")
+
+
 def vacuum_outbox_v2() -> None:
     """Take an outbox's dead rows away four times as often. Nobody waits for the change."""
     _vacuum_outbox_after(5_000)
@@ -85,6 +105,7 @@ async def _migrate(url: str, metadata: MetaData, schema: str) -> None:
 
 
 def _run(connection: Connection, metadata: MetaData, schema: str) -> None:
+    _wait_for_turn(connection, schema)
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -92,12 +113,24 @@ def _run(connection: Connection, metadata: MetaData, schema: str) -> None:
         compare_type=True,
         compare_server_default=True,
         include_object=_ours,
+        # What comes later keeps no locks of what came before; and some is made in no transaction at all.
+        transaction_per_migration=True,
     )
     with context.begin_transaction():
-        connection.execute(
-            text("SELECT pg_advisory_xact_lock(hashtext('compass.migration'), hashtext(:s))"), {"s": schema}
-        )
         context.run_migrations()
+
+
+def _wait_for_turn(connection: Connection, schema: str) -> None:
+    """Until the connection ends, nobody else migrates the schema.
+
+    Asked for again and again: an index that is made concurrently waits for all statements that are under way, and so
+    for one that waits for this lock.
+    """
+    mine = text("SELECT pg_try_advisory_lock(hashtext('compass.migration'), hashtext(:s))")
+    while not connection.scalar(mine, {"s": schema}):
+        connection.rollback()
+        sleep(_TURN_SECONDS)
+    connection.commit()
 
 
 def _ours(_: Any, name: str | None, kind: str, *__: Any) -> bool:

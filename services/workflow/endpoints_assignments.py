@@ -75,7 +75,7 @@ async def summarize(
         assignee_ids=[user.id if person == "me" else person for person in assignee_id],
         role_types=role_type,
     )
-    return read(await service_summary.summary(session, window, now))
+    return read(await service_summary.summary(session, window))
 
 
 @router.post("/assignments/bulk", responses={200: {"model": BulkResults, "description": "One result per item."}})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.workflow.repository_filters import Values, is_any, is_anybody, is_overdue
+from services.workflow.repository_filters import OVERDUE, Values, is_any, is_anybody
 from services.workflow.repository_views import COLUMNS, Look, look
 from shared.db import AnySession, raw_connection
 from shared.events.vocabulary import AssignmentStatus, RoleType
@@ -50,9 +50,6 @@ def _wanted(filters: Filters, values: Values) -> Iterator[str]:
     if filters.role_types:
         yield is_any("role_type", filters.role_types)
     if filters.overdue is not None:
-        # The database's clock: beside a parameter the planner does not know how few are overdue, and searches them all.
-        overdue = is_overdue("statement_timestamp()")
-        # What has no due date is not overdue: never unknown, as SQL would have it.
-        yield overdue if filters.overdue else f"{overdue} IS NOT TRUE"
+        yield OVERDUE if filters.overdue else f"{OVERDUE} IS NOT TRUE"
     if filters.snoozed is not None:
         yield f"a.snoozed_at IS {'NOT NULL' if filters.snoozed else 'NULL'}"

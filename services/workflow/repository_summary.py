@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from services.workflow.repository_filters import Values, is_any, is_anybody, is_overdue
+from services.workflow.repository_filters import OVERDUE, Values, is_any, is_anybody
 from shared.db import AnySession, raw_connection
 from shared.events.vocabulary import AssignmentStatus, RoleType
 
@@ -67,7 +67,7 @@ class Workload(NamedTuple):
 
 _STANDINGS: Final = f"""
     SELECT 'standing' AS about, a.assignee_id, a.role_type::text AS role_type, a.status::text AS status,
-        NULL::integer AS level, count(*) AS number, count(*) FILTER (WHERE {is_overdue("$1")}) AS overdue,
+        NULL::integer AS level, count(*) AS number, count(*) FILTER (WHERE {OVERDUE}) AS overdue,
         count(a.snoozed_at) AS snoozed, NULL::float8 AS median
     FROM assignments AS a WHERE a.status <> 'closed' {{wanted}}
     GROUP BY a.assignee_id, a.role_type, a.status
@@ -76,14 +76,14 @@ _STANDINGS: Final = f"""
 _PACES: Final = """
     SELECT '{about}', a.assignee_id, a.role_type::text, NULL, grouping(a.assignee_id, a.role_type), count(*), 0, 0,
         percentile_cont(0.5) WITHIN GROUP (ORDER BY date_part('epoch', a.{end} - a.{begin}))
-    FROM assignments AS a WHERE a.{end} >= $2 AND a.{end} < $3 {wanted}
+    FROM assignments AS a WHERE a.{end} >= $1 AND a.{end} < $2 {wanted}
     GROUP BY GROUPING SETS ((a.assignee_id), (a.role_type), ())
 """
 
 
-async def workload(session: AnySession, window: Window, now: datetime) -> Workload:
+async def workload(session: AnySession, window: Window) -> Workload:
     """What is open at this moment, and the pace of the window."""
-    values = Values([now, window.since, window.until])
+    values = Values([window.since, window.until])
     wanted = ""
     if window.assignee_ids:
         wanted += f" AND {is_anybody('assignee_id', window.assignee_ids, values)}"

@@ -72,6 +72,8 @@ class Look(NamedTuple):
     """Of those whom the assignment names and who were heard of."""
     closed: list[ClosedAt]
     """The closed assignments of the entity."""
+    at: datetime
+    """The moment, by the database's clock, by which lists and counts judge what is overdue."""
 
 
 _ENUMS: Final = AssignmentRow._fields[:3]
@@ -93,6 +95,7 @@ COLUMNS: Final = ", ".join(
         """(SELECT json_agg(json_build_array(done.entity_id, done.signal_id, done.closed_at, past.detected_at))
             FROM assignments AS done JOIN known_signals AS past ON past.signal_id = done.signal_id
             WHERE done.entity_id = s.entity_id AND done.status = 'closed')::text AS closed""",
+        "statement_timestamp() AS at",
     )
 )
 """What `look` needs of ``assignments AS a`` and ``known_signals AS s``."""
@@ -131,6 +134,7 @@ def look(record: Any) -> Look:
         record["superseded_by"],
         {record[person]: name for person, called in _PEOPLE.items() if (name := record[called]) is not None},
         [] if closed is None else _decode_closed(closed),
+        record["at"],
     )
 
 

@@ -1,7 +1,7 @@
 """The workload view: by person, role and status."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from services.workflow import repository_summary
@@ -18,7 +18,7 @@ _OPEN = [status for status in AssignmentStatus if status is not AssignmentStatus
 _DAY = timedelta(days=1)
 
 
-async def summary(session: AnySession, window: Window, now: datetime) -> SummaryView:
+async def summary(session: AnySession, window: Window) -> SummaryView:
     """The workload at this moment, with the pace of the window.
 
     Raises:
@@ -27,7 +27,7 @@ async def summary(session: AnySession, window: Window, now: datetime) -> Summary
     if window.since >= window.until:
         detail = "The window must end after it begins."
         raise InvalidError(detail, "bad_window", errors=[FieldProblem(pointer="/query/from", detail=detail)])
-    workload = await repository_summary.workload(session, window, now)
+    workload = await repository_summary.workload(session, window)
     loads = _loads(workload)
     by_person = [
         PersonLoad(

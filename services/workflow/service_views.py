@@ -58,16 +58,18 @@ def people_of(assignments: Iterable[Assignment]) -> set[UUID]:
 
 def shown(user: User, look: Look) -> Fields:
     """What a read has found, as this user sees it."""
-    return fields(user, look, {user.id: user.name, **look.names}, look.closed)
+    return fields(user, look, {user.id: user.name, **look.names}, look.closed, look.at)
 
 
 def view(user: User, work: Work, names: Mapping[UUID, str], closed: Sequence[ClosedAt]) -> AssignmentView:
     """The signal's workflow as this user sees it; ``closed`` are the closed assignments of its entity, or of more."""
-    return AssignmentView(**fields(user, work, names, closed))
+    return AssignmentView(**fields(user, work, names, closed, datetime.now(UTC)))
 
 
-def fields(user: User, work: Work | Look, names: Mapping[UUID, str], closed: Sequence[ClosedAt]) -> Fields:
-    """The same as `view`, by its fields in their order."""
+def fields(
+    user: User, work: Work | Look, names: Mapping[UUID, str], closed: Sequence[ClosedAt], now: datetime
+) -> Fields:
+    """The same as `view`, by its fields in their order, as of a moment."""
     assignment = work.assignment or UNTOUCHED
     earlier = [
         other
@@ -97,7 +99,7 @@ def fields(user: User, work: Work | Look, names: Mapping[UUID, str], closed: Seq
         "resolved_at": assignment.resolved_at,
         "closed_at": assignment.closed_at,
         "due_at": assignment.due_at,
-        "is_overdue": _is_overdue(assignment, datetime.now(UTC)),
+        "is_overdue": _is_overdue(assignment, now),
         "snoozed_until": assignment.snoozed_until,
         "snooze": _snooze(assignment, names),
         "created_at": assignment.created_at,
@@ -109,7 +111,7 @@ def fields(user: User, work: Work | Look, names: Mapping[UUID, str], closed: Seq
 
 
 def _is_overdue(assignment: Assignment | AssignmentRow, now: datetime) -> bool:
-    """As `repository_filters.is_overdue`."""
+    """As `repository_filters.OVERDUE`."""
     put_aside = assignment.snoozed_at is not None and (
         assignment.snoozed_until is None or assignment.snoozed_until > now
     )

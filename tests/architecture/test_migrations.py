@@ -5,7 +5,6 @@ It leaves out of its INSERTs what it does not know: a new column is nullable or 
 
 import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,11 @@ MARK = "CONTRACT"
 """The constant of a migration that takes something away: why no code that may still run needs it."""
 
 # Before the rule, by people who said in the file why it does no harm.
-BEFORE_THE_RULE = frozenset({"0002_ownership", "0003_outcomes", "0002_feed_groups"})
-TAKES_AWAY = frozenset({"drop_column", "drop_table", "rename_table", "drop_constraint"})
-WORDS = ("DROP TABLE", "DROP COLUMN", "RENAME ", "SET NOT NULL", "DROP DEFAULT", "TRUNCATE")
+BEFORE_THE_RULE = frozenset({"0002_ownership", "0003_outcomes", "0002_feed_groups", "0004_search"})
+# Who drops an index keeps readers waiting; `replace_indexes_v1` does not.
+TAKES_AWAY = frozenset({"drop_column", "drop_table", "rename_table", "drop_constraint", "drop_index"})
+WORDS = ("DROP INDEX", "DROP TABLE", "DROP COLUMN", "RENAME ", "SET NOT NULL", "DROP DEFAULT", "TRUNCATE")
 GIVEN_BY_THE_DATABASE = frozenset({"Identity", "Computed"})
-INDEX_RENAMED = re.compile(r"\AALTER INDEX \S+ RENAME TO \S+\Z")
-"""No code knows an index by its name."""
 ADDED_IN_SQL = re.compile(r"\bADD\s+COLUMN\s+(?:IF\s+NOT\s+EXISTS\s+)?([^,;]*)")
 
 MIGRATIONS = sorted(SERVICES.glob("*/migrations/versions/[!_]*.py"))
@@ -69,25 +67,15 @@ def problems(source: str) -> list[str]:
             ):
                 found.append("alter_column takes a default away")
     texts = [
-        INDEX_RENAMED.sub("", text.upper())
+        node.value.upper()
         for part in tree.body
         if not (isinstance(part, ast.FunctionDef) and part.name == "downgrade")
-        for text in _texts(part)
+        for node in ast.walk(part)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     added = [column for text in texts[1:] for column in ADDED_IN_SQL.findall(text)]
     found += ["ADD COLUMN without a default" for column in added if _must_be_given_in_sql(column)]
     return found + [word for word in WORDS if any(word in text for text in texts[1:])]
-
-
-def _texts(part: ast.AST) -> Iterator[str]:
-    """Every text in it; an f-string is one, with a question mark for what is put in."""
-    if isinstance(part, ast.JoinedStr):
-        yield "".join(str(piece.value) if isinstance(piece, ast.Constant) else "?" for piece in part.values)
-    elif isinstance(part, ast.Constant) and isinstance(part.value, str):
-        yield part.value
-    for child in ast.iter_child_nodes(part):
-        if not isinstance(part, ast.JoinedStr) or isinstance(child, ast.FormattedValue):
-            yield from _texts(child)
 
 
 def _must_be_given(column: ast.expr) -> bool:
@@ -136,10 +124,8 @@ HEAD = '"""What."""\nrevision: str = "x"\ndown_revision: str | None = "w"\n'
         ('op.execute("ALTER TABLE t ADD COLUMN c text NOT NULL DEFAULT 0, ADD COLUMN d text")', True),
         ('op.execute("ALTER TABLE t ALTER COLUMN c DROP DEFAULT")', False),
         ('op.execute("ALTER TABLE t RENAME TO u")', False),
-        ('op.execute(f"ALTER TABLE {t} RENAME TO {u}")', False),
-        ('op.execute(f"ALTER TABLE {t} RENAME c TO {u}")', False),
-        ('op.execute(f"ALTER INDEX new_{i} RENAME TO {i}")', True),
-        ('op.execute("ALTER INDEX a RENAME TO b; ALTER TABLE t RENAME TO u")', False),
+        ('op.drop_index("i", table_name="t")', False),
+        ('op.execute("DROP INDEX i")', False),
     ],
 )
 def test_what_the_rule_finds(line: str, kept: bool) -> None:

@@ -1,15 +1,15 @@
 """Due dates, reminders and escalation."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import text
 
-from services.workflow import service_due
+from services.workflow import endpoints_assignments, service_due, service_views
 from services.workflow.settings import DueSettings
 from shared.db import SessionMaker
 from tests.support.eventually import eventually
@@ -190,6 +190,24 @@ async def test_the_overdue_filter_and_what_it_is_not(world: World) -> None:
         found = (await world.call(VIEWER, "GET", f"/assignments?overdue={query}")).json()["assignments"]
         assert {UUID(one["signal_id"]) for one in found} == expected
         assert {one["is_overdue"] for one in found} == {query == "true"}
+
+
+async def test_one_clock_says_everywhere_what_is_overdue(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Behind(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) - timedelta(hours=2)
+
+    signal = await world.new_signal()
+    await world.assign(signal)
+    async with world.service.session_maker() as session, session.begin():
+        await session.execute(text("UPDATE assignments SET due_at = now() - interval '1 minute'"))
+    for module in (service_views, endpoints_assignments):
+        monkeypatch.setattr(module, "datetime", Behind)
+    (listed,) = (await world.call(VIEWER, "GET", "/assignments?overdue=true")).json()["assignments"]
+    shown = (await world.call(VIEWER, "GET", f"/signals/{signal}/assignment")).json()
+    summary = (await world.call(VIEWER, "GET", "/assignments/summary")).json()
+    assert (listed["is_overdue"], shown["is_overdue"], summary["total"]["overdue"]) == (True, True, 1)
 
 
 async def test_several_processes_remind_once(real_world: World, committing: SessionMaker) -> None:

@@ -6,8 +6,7 @@ Follows: 0005_lasting_defaults
 
 from collections.abc import Sequence
 
-import sqlalchemy as sa
-from alembic import op
+from shared.migrations import replace_indexes_v1
 
 revision: str = "0006_listed_by_role"
 down_revision: str | None = "0005_lasting_defaults"
@@ -16,17 +15,18 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Apply. Writers of assignments wait while the indexes are made, for a few seconds per million of them."""
-    op.create_index("ix_assignments_role_type_created_at_id", "assignments", ["role_type", "created_at", "id"])
-    op.create_index(
-        "ix_assignments_snoozed",
+    """Apply, for a few seconds per million assignments, while they are read and written."""
+    replace_indexes_v1(
         "assignments",
-        ["created_at", "id"],
-        postgresql_where=sa.text("snoozed_at IS NOT NULL"),
+        {
+            "ix_assignments_role_type_created_at_id": "(role_type, created_at, id)",
+            "ix_assignments_snoozed": "(created_at, id) WHERE snoozed_at IS NOT NULL",
+        },
     )
 
 
 def downgrade() -> None:
     """Take back."""
-    op.drop_index("ix_assignments_snoozed", table_name="assignments")
-    op.drop_index("ix_assignments_role_type_created_at_id", table_name="assignments")
+    replace_indexes_v1(
+        "assignments", {"ix_assignments_snoozed": None, "ix_assignments_role_type_created_at_id": None}
+    )
