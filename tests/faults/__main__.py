@@ -47,7 +47,10 @@ def main() -> int:
     if options.mutation:
         say(f"{options.mutation} was {'found' if red else 'NOT FOUND'}")
         return 0 if red else 1
-    return 1 if red else 0
+    idle = results.idleness(found)
+    for complaint in idle:
+        say(complaint)
+    return 1 if red or idle else 0
 
 
 def outcomes(wanted: list[int], mutation: Mutation | None, minutes: float | None, *, known: bool) -> Iterator[Result]:

@@ -28,7 +28,11 @@ _STORMED: Final = {
 
 
 class Injector:
-    """Carries out faults. `left_out` says what this machine does not allow, and why."""
+    """Carries out faults.
+
+    `left_out` says what this machine does not allow, and why; `missed` are the faults that met nothing: the process
+    was down already.
+    """
 
     def __init__(self, stack: FaultyStack, *, small_disks: bool, note: Callable[[str], None]) -> None:
         self._stack = stack
@@ -36,11 +40,12 @@ class Injector:
         self._ballast: set[Path] = set()
         self._paused: set[int] = set()
         self.left_out: dict[Kind, str] = {}
+        self.missed: list[Fault] = []
         if not small_disks:
             self.left_out[Kind.DISK_FULL] = "needs root on Linux, to mount a small disk"
         if not stack.has_clocks:
             self.left_out[Kind.CLOCK_STEP] = "needs libfaketime"
-        self._carry_out: dict[Kind, Callable[[Fault], Awaitable[None]]] = {
+        self._carry_out: dict[Kind, Callable[[Fault], Awaitable[bool]]] = {
             Kind.KILL: self._kill,
             Kind.PAUSE: self._pause,
             Kind.BACKEND_KILL: self._backend_kill,
@@ -66,7 +71,9 @@ class Injector:
                 self._note(f"left out: {fault}: {self.left_out[fault.kind]}")
                 return
             self._note(f"{fault}")
-            await self._carry_out[fault.kind](fault)
+            if not await self._carry_out[fault.kind](fault):
+                self._note(f"missed: {fault}")
+                self.missed.append(fault)
 
         try:
             await asyncio.gather(*(one(fault) for fault in faults))
@@ -90,17 +97,24 @@ class Injector:
             return self._stack.postgres
         return self._stack.kafka if name == "kafka" else self._stack.service(name)
 
-    async def _kill(self, fault: Fault) -> None:
-        with suppress(StackError):
-            await asyncio.to_thread(self._part(fault.target).process.kill)
+    async def _kill(self, fault: Fault) -> bool:
+        return await self._ended(self._part(fault.target))
 
-    async def _pause(self, fault: Fault) -> None:
+    async def _ended(self, part: Part) -> bool:
+        """Whether the process was there to be killed."""
+        was_running = part.process.is_running
         with suppress(StackError):
+            await asyncio.to_thread(part.process.kill)
+        return was_running
+
+    async def _pause(self, fault: Fault) -> bool:
+        with suppress(StackError, psutil.NoSuchProcess):
             pid = self._part(fault.target).process.pid
             # A server's workers stop with it.
-            with suppress(psutil.NoSuchProcess):
-                family = psutil.Process(pid).children(recursive=True)
-                await self._hold([pid, *(child.pid for child in family)], fault.seconds)
+            family = psutil.Process(pid).children(recursive=True)
+            await self._hold([pid, *(child.pid for child in family)], fault.seconds)
+            return True
+        return False
 
     def _backend(self, service: str) -> int | None:
         """One of the database's processes that works for the service."""
@@ -111,15 +125,17 @@ class Injector:
                         return child.pid
         return None
 
-    async def _backend_kill(self, fault: Fault) -> None:
+    async def _backend_kill(self, fault: Fault) -> bool:
         pid = self._backend(fault.target)
         if pid is not None:
             self._signal(pid, signal.SIGKILL)
+        return pid is not None
 
-    async def _backend_pause(self, fault: Fault) -> None:
+    async def _backend_pause(self, fault: Fault) -> bool:
         pid = self._backend(fault.target)
         if pid is not None:
             await self._hold([pid], fault.seconds)
+        return pid is not None
 
     async def _hold(self, pids: Sequence[int], seconds: float) -> None:
         for pid in pids:
@@ -134,28 +150,34 @@ class Injector:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    async def _cut(self, fault: Fault) -> None:
+    async def _cut(self, fault: Fault) -> bool:
         self._stack.links[fault.target].cut()
+        return True
 
-    async def _silence(self, fault: Fault) -> None:
+    async def _silence(self, fault: Fault) -> bool:
         link = self._stack.links[fault.target]
         link.silence()
         await asyncio.sleep(fault.seconds)
         # What was on its way is lost with the connection, as after a partition that outlasted TCP.
         link.cut()
         link.heal()
+        return True
 
-    async def _delay(self, fault: Fault) -> None:
+    async def _delay(self, fault: Fault) -> bool:
         link = self._stack.links[fault.target]
         link.delay_seconds = fault.amount
         await asyncio.sleep(fault.seconds)
         link.delay_seconds = 0.0
+        return True
 
-    async def _restart(self, fault: Fault) -> None:
-        """A clean stop; whoever looks after the stack starts it again."""
-        await asyncio.to_thread(self._part(fault.target).process.stop)
+    async def _restart(self, fault: Fault) -> bool:
+        """A clean stop, if it runs; whoever looks after the stack starts it again."""
+        process = self._part(fault.target).process
+        was_running = process.is_running
+        await asyncio.to_thread(process.stop)
+        return was_running
 
-    async def _disk_full(self, fault: Fault) -> None:
+    async def _disk_full(self, fault: Fault) -> bool:
         ballast = self._stack.settings.local_dir / fault.target / "ballast"
         await asyncio.to_thread(self._fill, ballast)
         await asyncio.sleep(fault.seconds)
@@ -163,6 +185,7 @@ class Injector:
         if fault.target == "kafka":
             # A broker goes on half dead with the parts that met the full disk: whoever makes room starts it anew.
             await self._restart(fault)
+        return True
 
     def _fill(self, ballast: Path) -> None:
         self._ballast.add(ballast)
@@ -181,18 +204,21 @@ class Injector:
         ballast.unlink(missing_ok=True)
         self._ballast.discard(ballast)
 
-    async def _clock_step(self, fault: Fault) -> None:
+    async def _clock_step(self, fault: Fault) -> bool:
         self._stack.set_clock(fault.target, fault.amount)
         await asyncio.sleep(fault.seconds)
         self._stack.set_clock(fault.target, 0)
+        return True
 
-    async def _second_instance(self, fault: Fault) -> None:
+    async def _second_instance(self, fault: Fault) -> bool:
         await asyncio.to_thread(self._stack.start_second, fault.target)
+        return True
 
-    async def _rebalance_storm(self, fault: Fault) -> None:
+    async def _rebalance_storm(self, fault: Fault) -> bool:
         """Members that read and store nothing join the service's group and leave it, one after the other."""
         group, topic = _STORMED[fault.target]
         pause = fault.seconds / fault.amount
+        joined = False
         for _ in range(int(fault.amount)):
             consumer = AIOKafkaConsumer(
                 BY_NAME[topic].name,
@@ -203,18 +229,21 @@ class Injector:
             with suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(pause + 5):
                     await consumer.start()
+                    joined = True
                     await asyncio.sleep(pause)
             with suppress(KafkaError, TimeoutError, OSError):
                 async with asyncio.timeout(10):
                     await consumer.stop()
+        return joined
 
-    async def _stall_and_kill(self, fault: Fault) -> None:
+    async def _stall_and_kill(self, fault: Fault) -> bool:
         service, _, server = fault.target.rpartition("-")
         link = self._stack.links[fault.target]
         link.silence()
         await asyncio.sleep(fault.seconds)
-        with suppress(StackError):
-            await asyncio.to_thread(self._stack.service(service).process.kill)
+        was_running = await self._ended(self._stack.service(service))
         link.cut()
         link.heal()
-        self._note(f"{service} died while {server} was silent")
+        if was_running:
+            self._note(f"{service} died while {server} was silent")
+        return was_running

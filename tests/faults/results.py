@@ -1,6 +1,6 @@
 """What became of each seed: one line of JSON each, outside git, and a table for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +9,10 @@ from msgspec import Struct
 
 PLACE: Final = Path(__file__).resolve().parents[2] / "build" / "faults"
 """Where results are kept, and the logs of seeds that went red."""
+
+_LEAST: Final = 50
+_LEAST_WRITES: Final = 5
+_SEVERAL: Final = 5
 
 _LINES: Final = PLACE / "results.jsonl"
 
@@ -21,6 +25,8 @@ class Result(Struct, frozen=True, kw_only=True):
     faults: list[str]
     left_out: list[str]
     """Faults of the schedule that this machine does not allow."""
+    missed: list[str] = []
+    """Faults that met nothing: the process was down already, or nobody could join."""
     messages: int
     """How many messages of the engine Kafka acknowledged."""
     writes: dict[str, int]
@@ -57,15 +63,37 @@ def kept() -> dict[tuple[int, str | None], Result]:
     return results
 
 
+def idleness(results: Sequence[Result]) -> list[str]:
+    """What there was too little of: where nobody asks and nothing breaks, everything holds.
+
+    One seed may hit those who would let people in. Of several, people's writes are looked at all together.
+    """
+    found = [
+        f"seed {result.seed} had {result.messages} messages and {result.events} events, {_LEAST} at least"
+        for result in results
+        if min(result.messages, result.events) < _LEAST
+    ]
+    if len(results) >= _SEVERAL:
+        writes = sum(result.writes.get("done", 0) for result in results) / len(results)
+        brought = sum(len(result.faults) - len(result.left_out) - len(result.missed) for result in results)
+        if writes < _LEAST_WRITES:
+            found.append(f"{writes:.1f} writes of people were done in a seed, {_LEAST_WRITES} at least")
+        if brought < sum(len(result.faults) for result in results) / 2:
+            found.append(f"only {brought} faults were brought")
+    return found
+
+
 def table(results: Iterable[Result]) -> str:
     """A line for each seed, with its faults; complaints below it."""
     lines = []
     for result in sorted(results, key=lambda one: (one.mutation or "", one.seed)):
         verdict = "green" if result.is_green else "RED"
         counts = f"{result.messages} messages, {result.writes.get('done', 0)} writes, {result.events} events"
-        faults = "; ".join(fault for fault in result.faults if fault not in result.left_out)
+        not_brought = {*result.left_out, *result.missed}
+        faults = "; ".join(fault for fault in result.faults if fault not in not_brought)
         broken = f"({result.mutation})  " if result.mutation else ""
         lines.append(f"{result.seed:>5}  {verdict:<5}  {result.seconds:>4.0f} s  {counts}  {broken}{faults}")
         lines += [f"{'':>7}left out: {fault}" for fault in result.left_out]
+        lines += [f"{'':>7}missed: {fault}" for fault in result.missed]
         lines += [f"{'':>7}{complaint}" for complaint in result.complaints]
     return "\n".join(lines)

@@ -35,7 +35,7 @@ _MESSAGES_EVERY_SECONDS: Final = 0.08
 _WRITES_EVERY_SECONDS: Final = 0.1
 _PEACE_SECONDS: Final = 2.0
 _REST_SECONDS: Final = 120.0
-_SLOWEST_VERIFICATION_SECONDS: Final = 60.0
+_SLOWEST_COMMAND_SECONDS: Final = 60.0
 
 
 class Notes:
@@ -63,6 +63,7 @@ async def run(
         small_disks = copy_state(prepared, folder)
         stack = FaultyStack(free_settings(folder), mutated_command(mutation) if mutation else module_command)
         journal, seen, left_out, complaints = Journal(), Observation(), [str(fault) for fault in faults], list[str]()
+        missed: list[str] = []
         try:
             await stack.start_copy(notes)
             await _break(stack, mutation)
@@ -70,6 +71,7 @@ async def run(
             injector = Injector(stack, small_disks=small_disks, note=notes)
             left_out = [str(fault) for fault in faults if fault.kind in injector.left_out]
             seen, complaints = await _rehearse(seed, stack, injector, faults, journal, notes)
+            missed = [str(fault) for fault in injector.missed]
         finally:
             await stack.stop_all()
             notes("stopped")
@@ -78,6 +80,7 @@ async def run(
             mutation=mutation,
             faults=[str(fault) for fault in faults],
             left_out=left_out,
+            missed=missed,
             messages=len(journal.acknowledged),
             writes={str(outcome): number for outcome, number in journal.outcomes().items()},
             events=len(seen.records(*EVENT_TOPICS)),
@@ -122,7 +125,8 @@ async def _rehearse(
         notes("looking at everything")
         seen = await observe(stack.postgres.admin_url, stack.kafka.bootstrap_servers)
         seen.calm = calm
-        seen.verified = await asyncio.to_thread(_verify, stack)
+        seen.verified = await asyncio.to_thread(_complaint_of, "activity", "verify", stack)
+        seen.recounted = await asyncio.to_thread(_complaint_of, "signals", "recount", stack)
     finally:
         supervision.cancel()
         with suppress(asyncio.CancelledError):
@@ -141,14 +145,15 @@ async def _break(stack: FaultyStack, mutation: Mutation | None) -> None:
         await connection.close()
 
 
-def _verify(stack: FaultyStack) -> str | None:
+def _complaint_of(service: str, command: str, stack: FaultyStack) -> str | None:
+    """What a command for operators says where it is not content."""
     ran = subprocess.run(
-        [sys.executable, "-m", "services.activity.verify"],
-        env=stack.service_environment("activity"),
+        [sys.executable, "-m", f"services.{service}.{command}"],
+        env=stack.service_environment(service),
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,
-        timeout=_SLOWEST_VERIFICATION_SECONDS,
+        timeout=_SLOWEST_COMMAND_SECONDS,
         check=False,
     )
     return None if ran.returncode == 0 else (ran.stdout + ran.stderr).strip()[-1000:]

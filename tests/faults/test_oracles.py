@@ -109,6 +109,7 @@ DOCTORINGS: dict[str, list[Doctoring]] = {
     ],
     "everybody knows the users": [_lost("workflow_users"), _changed("signals_users", name="Another")],
     "counts are those of the rows": [_changed("domain_counts", number=2)],
+    "a recount finds nothing": [lambda world: setattr(world.seen, "recounted", "'severity' in Safety: 1 instead of 2")],
     "acknowledged writes are there once": [
         lambda world: world.journal.writes.append(Write(Action.COMMENT, "lost", Outcome.DONE)),
         lambda world: world.journal.writes.append(Write(Action.ASSIGN, MARKER, Outcome.REFUSED)),

@@ -117,6 +117,8 @@ class Observation:
     """Where each partition of the services' topics ended before the last, peaceful messages."""
     verified: str | None = None
     """What the command that verifies the audit log's chain complains of; None where it is content."""
+    recounted: str | None = None
+    """What the command that counts signals anew has found wrong; None where every count was right."""
 
     def table(self, name: str) -> list[Row]:
         """The rows of one table."""
