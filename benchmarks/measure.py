@@ -48,8 +48,8 @@ class Report:
 
     @property
     def ratio(self) -> float:
-        """Ours over the limit, by their medians."""
-        return self.ours.median / self.limit.median
+        """Ours over the limit, by their medians; NaN, which reaches nothing, where the limit did nothing at all."""
+        return self.ours.median / self.limit.median if self.limit.median else float("nan")
 
     @property
     def reached(self) -> bool:

@@ -86,7 +86,9 @@ def soak(file: Path, samples: Sequence[Mapping[str, Any]]) -> None:
     above.set_ylim(bottom=0)
     above.set_ylabel("resident MiB")
     above.legend(loc="lower right", ncols=4)
-    below.plot(minutes, [sample["p99"] for sample in samples], color=_MISSED)
+    # Nothing is drawn where nobody was answered.
+    p99 = [float("nan") if sample["p99"] is None else sample["p99"] for sample in samples]
+    below.plot(minutes, p99, color=_MISSED)
     below.set_ylim(bottom=0)
     below.set_ylabel("p99 of requests, ms")
     below.set_xlabel("minutes")

@@ -10,6 +10,7 @@ from multiprocessing.context import SpawnProcess
 from time import perf_counter
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.structs import RecordMetadata
 
 from deploy.demo.generated import FIRST_MONTH, MONTHS
 from deploy.demo.outgoing import Outgoing, from_load
@@ -19,6 +20,8 @@ LAST_MONTH = FIRST_MONTH + MONTHS - 1
 """The month of the load generator's signals unless another is named."""
 
 _STEP_SECONDS = 0.05
+_ACKNOWLEDGED_AT_ONCE = 1000
+"""So many are looked at together, while as many after them are in the air, so that nothing has to wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +80,21 @@ def _run(bootstrap_servers: str, plan: Plan) -> None:
 
 
 async def _publish(bootstrap_servers: str, plan: Plan) -> None:
-    """In small steps, so that it is a stream and no series of heaps."""
+    """In small steps, so that it is a stream and no series of heaps.
+
+    Raises:
+        KafkaError: Kafka did not take a message.
+    """
     step = max(1, int(plan.per_second * _STEP_SECONDS))
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, linger_ms=5, acks="all", enable_idempotence=True)
     begun = perf_counter()
-    # Leaving the block waits for what is in the air.
+    waiting: list[asyncio.Future[RecordMetadata]] = []
     async with producer:
         for number, message in enumerate(plan.messages()):
             if number % step == 0:
                 await asyncio.sleep(max(0.0, begun + number / plan.per_second - perf_counter()))
-            await producer.send(ENGINE_SIGNALS.name, message.value, message.key.encode())
-        await producer.flush()
+            waiting.append(await producer.send(ENGINE_SIGNALS.name, message.value, message.key.encode()))
+            if len(waiting) == 2 * _ACKNOWLEDGED_AT_ONCE:
+                await asyncio.gather(*waiting[:_ACKNOWLEDGED_AT_ONCE])
+                del waiting[:_ACKNOWLEDGED_AT_ONCE]
+        await asyncio.gather(*waiting)

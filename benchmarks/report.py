@@ -64,13 +64,15 @@ def _results() -> list[dict[str, Any]]:
 
 
 def _of_soak(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What the plot needs of a soak, of as many samples as can be told apart on it."""
-    samples = content["samples"][:: max(1, len(content["samples"]) // _SAMPLES_DRAWN)]
+    """What the plot needs of a soak, of as many samples as can be told apart on it; p99 is null where none answered."""
+    samples = content["samples"]
+    # The last is always there: it says how long the soak was.
+    samples = [*samples[:-1][:: max(1, len(samples) // _SAMPLES_DRAWN)], samples[-1]]
     return {
         "soak": [
             {
                 "seconds": round(sample["seconds"]),
-                "p99": round(sample["p99"]),
+                "p99": None if sample["p99"] is None else round(sample["p99"]),
                 "memory_mib": {name: round(sample["memory_mib"][name], 1) for name in plots.SERVICES},
             }
             for sample in samples
@@ -83,8 +85,9 @@ def newest(results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     reports: dict[str, Any] = {}
     longest: list[Any] = []
     for result in results:
-        if len(result.get("soak") or ()) >= len(longest):
-            longest = result.get("soak") or longest
+        # By its time: each has as many samples as can be drawn.
+        if (soak := result.get("soak")) and (not longest or soak[-1]["seconds"] >= longest[-1]["seconds"]):
+            longest = soak
         for report in result.get("reports", []):
             # A kept one has the time of its own run.
             reports[report["name"]] = {"at": result.get("at"), **report}

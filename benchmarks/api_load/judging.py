@@ -1,17 +1,16 @@
 """Whether the streams have brought what the feed holds: all that fits, once, in order."""
 
 import asyncio
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import parse_qs
 from uuid import UUID
 
 import asyncpg
 
-from benchmarks.api_load.crowd import Crowd
 from benchmarks.api_load.notes import Followed
 from deploy.local.stack import LocalStack
 from tests.faults.quiescence import GROUPS, read_ends, unread
@@ -53,21 +52,31 @@ async def rest(stack: LocalStack, connection: asyncpg.Connection) -> list[str]:
     return []
 
 
-async def heard_all(crowd: Crowd, connection: asyncpg.Connection) -> list[Followed]:
-    """What the streams have seen once each of them has passed the present end of the feed, or has had the time to."""
+class Streams(Protocol):
+    """Whoever can tell what streams have seen: a crowd."""
+
+    async def followed(self) -> list[Followed]:
+        """Of each stream."""
+
+
+async def heard_all(streams: Streams, connection: asyncpg.Connection) -> tuple[list[Followed], int]:
+    """What the streams have seen once each of them has passed the present end of the feed, or has had the time to.
+
+    And that end: what comes after it may be on its way, but whoever has not come so far has been left behind.
+    """
     head = await connection.fetchval("SELECT coalesce(max(position), 0) FROM activity.activity_events")
     deadline = monotonic() + _HEARD_SECONDS
     while True:
-        followed = await crowd.followed()
+        followed = await streams.followed()
         if all((one.reached or 0) >= head for one in followed) or monotonic() > deadline:
-            return followed
+            return followed, head
         await asyncio.sleep(1.0)
 
 
-async def judge(followed: Sequence[Followed], connection: asyncpg.Connection) -> Brought:
-    """Every stream against the table, position by position."""
+async def judge(followed: Sequence[Followed], head: int, connection: asyncpg.Connection) -> Brought:
+    """Every stream against the table, position by position: up to `head` at least."""
     begun = min((one.begun for one in followed if one.begun is not None), default=0)
-    end = max((one.reached for one in followed if one.reached is not None), default=0)
+    end = max([head, *(one.reached for one in followed if one.reached is not None)])
     rows = await connection.fetch(
         "SELECT position, event_type::text AS kind, user_id FROM activity.activity_events "
         "WHERE position > $1 AND position <= $2 ORDER BY position",
@@ -81,16 +90,16 @@ async def judge(followed: Sequence[Followed], connection: asyncpg.Connection) ->
         if one.query not in fitting:
             fitting[one.query] = _fitting(rows, one.query)
         if one.begun is None or one.reached is None:
-            complaints.append(f"{one.query}: the stream never began")
+            complaints.append(f"{one.query or 'everything'}: the stream never began")
             continue
         positions = fitting[one.query]
         due = positions[bisect_right(positions, one.begun) : bisect_right(positions, one.reached)]
         expected += len(due)
         if one.positions != due:
             complaints.append(_difference(one, due))
-        if one.reached < end and bisect_left(positions, one.reached + 1) < len(positions):
-            behind = len(positions) - bisect_right(positions, one.reached)
-            complaints.append(f"{one.query}: still {behind} events behind")
+        # Also where nothing fits that is missing: heartbeats tell every stream how far the feed has come.
+        if one.reached < head:
+            complaints.append(f"{one.query or 'everything'}: reached {one.reached} of {head}")
     return Brought(
         streams=len(followed),
         expected=expected,

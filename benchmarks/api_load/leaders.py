@@ -17,7 +17,7 @@ import msgspec
 from gevent.lock import BoundedSemaphore
 from locust import FastHttpUser, between, task
 
-from benchmarks.api_load.notes import Account
+from benchmarks.api_load.notes import PATIENCE_SECONDS, Account
 from benchmarks.api_load.streams import Stream
 
 _REFRESH_BEFORE_SECONDS: Final = 30.0
@@ -49,7 +49,7 @@ class Leader(FastHttpUser):
     """One of the accounts; the next user takes the next."""
 
     wait_time = between(1, 5)
-    network_timeout = 30.0
+    network_timeout = PATIENCE_SECONDS
     connection_timeout = 10.0
     accounts: ClassVar[deque[tuple[int, Account]]] = deque()
     all_streams: ClassVar[list[tuple[str, Stream]]] = []

@@ -6,9 +6,7 @@ the feed alive. What is saturated is said by what follows the last step that hel
 
 import asyncio
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
@@ -18,7 +16,8 @@ from benchmarks import publishing
 from benchmarks.api_load import accounts, judging, place, tables
 from benchmarks.api_load.crowd import Crowd
 from benchmarks.api_load.judging import Brought
-from benchmarks.api_load.notes import Requests, percentile
+from benchmarks.api_load.notes import PATIENCE_SECONDS, percentile
+from benchmarks.api_load.steps import P99_MILLISECONDS, Step, complaints, last_that_held
 from benchmarks.many_signals import PUBLISHED, multiply, publish, tell_workflow
 from benchmarks.measure import Figures, Report
 from benchmarks.processes import Processes
@@ -26,9 +25,6 @@ from deploy.local.stack import LocalStack
 from tests.e2e.tokens import login
 from tests.support import oracles
 from tests.support.eventually import eventually
-
-P99_MILLISECONDS: Final = 500.0
-"""Of all requests together: where one in a hundred waits longer, somebody who opens a page of five requests notices."""
 
 _MOST_FAILURES: Final = 10
 _SETTLE_SECONDS: Final = 5.0
@@ -63,28 +59,6 @@ class LoadReport(Report):
     complaints: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """So many leaders for some seconds."""
-
-    requests: Requests
-    published: int
-    cpu: Mapping[str, float]
-    """Seconds of CPU time a second, by process."""
-    statements: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def p99(self) -> float:
-        """Of all requests, in milliseconds."""
-        return percentile(self.requests.all_milliseconds, 99)
-
-    @property
-    def holds(self) -> bool:
-        """Whether nobody waits too long or in vain."""
-        return not self.requests.failures and self.p99 <= P99_MILLISECONDS
-
-
 async def run(_: int) -> list[Report]:
     """In full size, for whoever runs all benchmarks."""
     return await measure(Size())
@@ -106,12 +80,14 @@ async def measure(size: Size) -> list[Report]:
                 for number, users in enumerate(size.all_steps, start=1)
             ]
             _say("looking at what came of it")
-            brought = await judging.judge(await judging.heard_all(crowd, connection), connection)
+            brought = await judging.judge(*await judging.heard_all(crowd, connection), connection)
+            steps[-1].around.append(await crowd.take())
         # Without leaders nothing moves, and what is at rest must agree with itself.
-        complaints = brought.complaints + await judging.rest(stack, connection)
-        complaints += await oracles.complaints(stack, await _worked_on(connection))
+        found = brought.complaints + await judging.rest(stack, connection)
+        worked_on = await _worked_on(connection)
+        found += await oracles.complaints(stack, worked_on)
         await connection.close()
-    return _reports(size, steps, brought, complaints)
+    return reports(size, steps, brought, found + judged(size, steps, brought, len(worked_on)))
 
 
 async def fill(stack: LocalStack, connection: asyncpg.Connection, signals: int) -> None:
@@ -144,7 +120,7 @@ async def _step(
     _say(f"{users} leaders, {plan.per_second:.0f} signals a second, {seconds:.0f} s")
     await crowd.at_work(users)
     await asyncio.sleep(_SETTLE_SECONDS)
-    await crowd.take()
+    coming = await crowd.take()
     before = await _recorded(connection)
     await place.statements(connection)
     processes.cpu_seconds()
@@ -164,14 +140,20 @@ async def _step(
 
     await eventually(left, lambda missing: missing <= 0, seconds=_DRAIN_SECONDS, every=0.5)
     drained = perf_counter() - begun - seconds
+    # What was asked while it was measured is answered by now, or has failed.
+    await asyncio.sleep(max(0.0, begun + took + PATIENCE_SECONDS - perf_counter()))
     notes = [
         f"{signals:,} signals published within {seconds + late:.0f} s; {max(0, behind):,} of them were not recorded "
         f"at the end of it, and none {max(0.0, drained - late):.0f} s later"
     ]
-    step = Step(requests, signals, cpu, ran, notes)
-    _say(f"  {requests.per_second:.0f} requests/s, p99 {step.p99:.0f} ms, {requests.failed} failed")
-    for line in tables.refused(requests)[:_MOST_FAILURES]:
-        _say(f"    {line}")
+    step = Step(requests, signals, cpu, ran, notes, [coming, await crowd.take()])
+    _say(
+        f"  {requests.per_second:.0f} requests/s, p99 {step.p99:.0f} ms, {requests.failed} failed, "
+        f"{sum(part.failed for part in step.around)} before and after"
+    )
+    for part in step.all_requests:
+        for line in tables.refused(part)[:_MOST_FAILURES]:
+            _say(f"    {line}")
     return step
 
 
@@ -193,16 +175,27 @@ async def _worked_on(connection: asyncpg.Connection) -> list[Any]:
     return [row["id"] for row in rows]
 
 
-def _reports(size: Size, steps: list[Step], brought: Brought, complaints: list[str]) -> list[Report]:
-    month = next(step for step in steps if step.requests.users == size.users)
-    held = [step for step in steps if step.holds]
-    reached = max((step.requests.per_second for step in held), default=0.0)
+def judged(size: Size, steps: list[Step], brought: Brought, worked_on: int) -> list[str]:
+    """What must not be, of what was seen; `worked_on` is how many signals the oracles had to judge."""
+    found = complaints(steps, size.users)
+    if not worked_on:
+        found.append("there was no load: nobody works on anything, so that there was nothing to judge")
+    if not brought.seen:
+        found.append("there was no load: the streams have brought nothing")
+    return found
+
+
+def reports(size: Size, steps: list[Step], brought: Brought, found: list[str]) -> list[Report]:
+    """What is told and stored of it."""
+    month = next(step for step in steps if step.users == size.users)
+    held = last_that_held(steps)
+    reached = 0.0 if held is None else held.requests.per_second
     noted = [
         *month.notes,
         f"{brought.streams} streams, {brought.connections} connections: {brought.seen:,} of {brought.expected:,} "
         "events that fit their filters",
-        *(f"COMPLAINT: {complaint}" for complaint in complaints),
-        f"from an event to its reader: p50 {median(month.requests.delivery_milliseconds):.0f} ms, "
+        *(f"COMPLAINT: {complaint}" for complaint in found),
+        f"from an event to its reader: p50 {percentile(month.requests.delivery_milliseconds, 50):.0f} ms, "
         f"p99 {percentile(month.requests.delivery_milliseconds, 99):.0f} ms",
         *tables.operations(month.requests),
         *tables.refused(month.requests),
@@ -218,7 +211,7 @@ def _reports(size: Size, steps: list[Step], brought: Brought, complaints: list[s
             notes=noted,
             less_is_better=True,
             steps=[tables.content(step) for step in steps],
-            complaints=complaints,
+            complaints=found,
         ),
         Report(
             "api_load saturation",

@@ -1,12 +1,10 @@
 """What is told of a load, as lines for the screen."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from benchmarks.api_load.notes import Requests, percentile
-
-if TYPE_CHECKING:
-    from benchmarks.api_load.run import Step
+from benchmarks.api_load.steps import Step
 
 _STATEMENTS: Final = 12
 _STORED_STATEMENTS: Final = 40
@@ -53,7 +51,7 @@ def statements(ran: Sequence[Mapping[str, Any]], seconds: float) -> list[str]:
     return lines
 
 
-def content(step: "Step") -> dict[str, Any]:
+def content(step: Step) -> dict[str, Any]:
     """A step as it is stored: what the tables are made of."""
     asked = step.requests
     return {
@@ -71,11 +69,15 @@ def content(step: "Step") -> dict[str, Any]:
         "stream_troubles": asked.stream_troubles,
         "cores": step.cpu,
         "statements": step.statements[:_STORED_STATEMENTS],
+        "around": [
+            {"seconds": part.seconds, "failures": part.failures, "stream_troubles": part.stream_troubles}
+            for part in step.around
+        ],
         "notes": step.notes,
     }
 
 
-def steps(all_steps: Sequence["Step"]) -> list[str]:
+def steps(all_steps: Sequence[Step]) -> list[str]:
     """Each step, the process that takes most beside it."""
     lines = [
         f"{'leaders':>8}{'signals/s':>10}{'requests/s':>11}{'p50 ms':>8}{'p99 ms':>8}{'failed':>7}"

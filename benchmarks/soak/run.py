@@ -4,8 +4,8 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 from typing import Final
 
@@ -16,8 +16,9 @@ import pytest
 from benchmarks import publishing
 from benchmarks.api_load import accounts, judging, place
 from benchmarks.api_load.crowd import Crowd
+from benchmarks.api_load.notes import skipped, troubles
 from benchmarks.api_load.run import fill
-from benchmarks.measure import RESULTS
+from benchmarks.api_load.steps import LEAST_SHARE, REQUESTS_PER_LEADER
 from benchmarks.processes import Processes
 from benchmarks.soak import verdict
 from benchmarks.soak.limits import SLOPES_FROM_MINUTES, limits
@@ -27,10 +28,6 @@ from deploy.local.stack import LocalStack
 from tests.e2e.tokens import login
 from tests.support import oracles
 
-REQUESTS_PER_LEADER: Final = 1.0
-"""A second, with the pauses that a leader makes."""
-
-_LEAST_SHARE: Final = 0.1
 _WHOLE_HEAP: Final = f"-Xms{HEAP} -XX:+AlwaysPreTouch"
 """For the broker: a heap that is taken as it is needed looks like a leak for hours."""
 
@@ -63,19 +60,20 @@ class Soak:
         return publishing.Plan(signals, self.publish, max(1, signals // 10), publishing.LAST_MONTH + 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
-    """What came of it."""
+    """What came of it, as far as it has come."""
 
     soak: Soak
-    samples: list[Sample]
-    lines: list[verdict.Line]
-    streams: judging.Brought
-    complaints: list[str]
+    samples: list[Sample] = field(default_factory=list)
+    lines: list[verdict.Line] = field(default_factory=list)
+    streams: judging.Brought | None = None
+    complaints: list[str] = field(default_factory=list)
 
 
-async def run(soak: Soak) -> Outcome:
-    """On a stack of its own."""
+async def run(outcome: Outcome) -> None:
+    """On a stack of its own. What is seen is in the outcome at once, whatever breaks later; `judge` judges it."""
+    soak, complaints = outcome.soak, outcome.complaints
     with ExitStack() as cleanup:
         environment = cleanup.enter_context(pytest.MonkeyPatch.context())
         environment.setenv("JDK_JAVA_OPTIONS", _WHOLE_HEAP)
@@ -88,14 +86,14 @@ async def run(soak: Soak) -> Outcome:
         people = await accounts.make(stack, await asyncio.to_thread(login, stack, "admin"), soak.users)
         before = await _detections(connection)
         async with Crowd(stack.gateway_url, people, stack.settings.local_dir) as crowd:
-            await crowd.at_work(soak.users)
+            await begin(outcome, crowd)
             processes = Processes(stack, {"leaders": crowd.pid, "benchmark": os.getpid()})
             sampler = Sampler(stack, connection, processes)
-            samples = await _soak(soak, stack, crowd, sampler)
+            await _soak(outcome, stack, crowd, sampler)
             await sampler.close()
             _say("waiting until nothing is on its way, and everybody has heard of it")
-            complaints = await judging.rest(stack, connection)
-            brought = await judging.judge(await judging.heard_all(crowd, connection), connection)
+            complaints += await judging.rest(stack, connection)
+            await end(outcome, crowd, connection)
         # Without leaders nothing moves, and what is at rest must agree with itself.
         complaints += await judging.rest(stack, connection)
         made = await _detections(connection) - before
@@ -104,28 +102,51 @@ async def run(soak: Soak) -> Outcome:
         ids = [row["id"] for row in await connection.fetch("SELECT id FROM signals.signals")]
         complaints += await oracles.complaints(stack, ids)
         await connection.close()
-    judged = verdict.lines(samples, limits(soak.users))
-    complaints += verdict.complaints(samples, judged) + brought.complaints
+
+
+async def begin(outcome: Outcome, crowd: Crowd) -> None:
+    """Have everybody at work. What failed until then is in no sample."""
+    await crowd.at_work(outcome.soak.users)
+    outcome.complaints += [f"at the beginning: {trouble}" for trouble in troubles([await crowd.take()])]
+
+
+async def end(outcome: Outcome, crowd: Crowd, connection: asyncpg.Connection) -> None:
+    """Wait until everybody has heard of everything. What fails meanwhile is in no sample, for leaders work on."""
+    outcome.streams = await judging.judge(*await judging.heard_all(crowd, connection), connection)
+    last = [await crowd.take()]
+    outcome.complaints += [f"at the end: {trouble}" for trouble in (*troubles(last), *skipped(last))]
+
+
+def judge(outcome: Outcome) -> None:
+    """By everything that was seen.
+
+    Raises:
+        ValueError: a limit finds nothing to judge.
+    """
+    soak, samples, streams = outcome.soak, outcome.samples, outcome.streams
+    outcome.lines = verdict.lines(samples, limits(soak.users))
+    outcome.complaints += verdict.complaints(samples, outcome.lines, soak.rate)
+    seen = 0
+    if streams is not None:
+        outcome.complaints += streams.complaints
+        seen = streams.seen
     # A machine may be slow; but where nobody asks and nothing comes, all is flat as well.
-    if _asked(samples) < soak.rate * _LEAST_SHARE or brought.seen == 0:
-        complaints.append(f"there was no load: {_asked(samples):.1f} requests/s, {brought.seen} events in the streams")
-    return Outcome(soak, samples, judged, brought, complaints)
+    if _asked(samples) < soak.rate * LEAST_SHARE or not seen:
+        outcome.complaints.append(f"there was no load: {_asked(samples):.1f} requests/s, {seen} events in the streams")
 
 
-async def _soak(soak: Soak, stack: LocalStack, crowd: Crowd, sampler: Sampler) -> list[Sample]:
+async def _soak(outcome: Outcome, stack: LocalStack, crowd: Crowd, sampler: Sampler) -> None:
     """The load itself."""
-    samples: list[Sample] = []
+    soak, samples = outcome.soak, outcome.samples
     with publishing.started(stack.kafka.bootstrap_servers, soak.plan) as process:
         publisher = asyncio.create_task(publishing.until_published(process))
         begun = perf_counter()
-        await crowd.take()
         while not publisher.done() or not samples:
             await asyncio.sleep(max(0.0, begun + soak.every * (len(samples) + 1) - perf_counter()))
             samples.append(await sampler.sample(perf_counter() - begun, await crowd.take()))
             if len(samples) % 12 == 1:
                 _tell(samples[-1])
         await publisher
-    return samples
 
 
 def _tell(sample: Sample) -> None:
@@ -147,14 +168,16 @@ def _asked(samples: Sequence[Sample]) -> float:
 
 def report(outcome: Outcome) -> str:
     """For the screen."""
-    samples, streams = outcome.samples, outcome.streams
+    samples = outcome.samples
     text = [
         verdict.table(outcome.lines),
         f"{outcome.soak.users} leaders asked {_asked(samples):.0f} times a second for "
-        f"{samples[-1].seconds / 60:.1f} minutes, beside {outcome.soak.publish:g} signals a second; {streams.streams} "
-        f"streams, {streams.connections} connections, brought {streams.seen:,} of {streams.expected:,} events",
+        f"{samples[-1].seconds / 60:.1f} minutes, beside {outcome.soak.publish:g} signals a second",
         *_growing(samples),
     ]
+    if (streams := outcome.streams) is not None:
+        brought = f"{streams.seen:,} of {streams.expected:,} events"
+        text.append(f"{streams.streams} streams, {streams.connections} connections, brought {brought}")
     return "\n".join([*text, *(f"COMPLAINT: {complaint}" for complaint in outcome.complaints)])
 
 
@@ -166,12 +189,10 @@ def _growing(samples: Sequence[Sample]) -> list[str]:
     return ["tables that grew most: " + ", ".join(f"{name} {grown[name]:+.1f} MiB" for name in most)]
 
 
-def store(outcome: Outcome) -> str:
-    """Everything as JSON; answers the file's name."""
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}-soak.json"
+def store(outcome: Outcome, file: Path) -> None:
+    """Everything as JSON."""
+    file.parent.mkdir(exist_ok=True)
     file.write_bytes(msgspec.json.encode(outcome))
-    return file.name
 
 
 def _say(line: str) -> None:

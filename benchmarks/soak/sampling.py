@@ -1,7 +1,6 @@
 """What processes, tables and queues of a stack take at one moment."""
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -16,6 +15,7 @@ from benchmarks.processes import SERVER, Processes
 from deploy.local.stack import LocalStack
 
 _MIB: Final = 2**20
+_STREAMING: Final = "activity"
 
 _CONNECTIONS: Final = """
     SELECT coalesce(replace(usename, 'compass_', ''), backend_type) AS whose, count(*) FROM pg_stat_activity
@@ -44,10 +44,16 @@ class Sample(msgspec.Struct, frozen=True):
     outbox_oldest_seconds: dict[str, float]
     lag: dict[str, float]
     """Messages that wait, by consumer group."""
+    restarts: dict[str, float]
+    """Of workers and consumers, since their service began."""
+    dead_letters: dict[str, float]
+    """That wait, by consumer group."""
     readers: float
+    """Open streams, as the service counts them."""
     requests_per_second: float
     p50: float
     p99: float
+    """Milliseconds; NaN, and null where it is stored, if there was no answer."""
     failures: dict[str, int]
     """Since the sample before, as the three above."""
     stream_troubles: dict[str, int]
@@ -68,7 +74,7 @@ class Sampler:
     async def sample(self, seconds: float, asked: Requests) -> Sample:
         """All of it now; `asked` is what the leaders did since the sample before."""
         memory, handles = await asyncio.to_thread(self._taken)
-        oldest, lag, readers = await self._queues()
+        told = await self._told()
         tables = await self._connection.fetch(_TABLES, list(self._stack.services))
         return Sample(
             seconds=seconds,
@@ -77,12 +83,14 @@ class Sampler:
             connections={row["whose"]: row["count"] for row in await self._connection.fetch(_CONNECTIONS)},
             table_mib={row["name"]: row["bytes"] / _MIB for row in tables},
             dead_share={row["name"]: row["dead"] / max(1, row["live"] + row["dead"]) for row in tables},
-            outbox_oldest_seconds=oldest,
-            lag=lag,
-            readers=readers,
+            outbox_oldest_seconds=told.outbox_oldest_seconds,
+            lag=told.lag,
+            restarts=told.restarts,
+            dead_letters=told.dead_letters,
+            readers=told.readers,
             requests_per_second=asked.per_second,
             p50=percentile(asked.all_milliseconds, 50),
-            p99=percentile(asked.all_milliseconds, 99),
+            p99=asked.p99,
             failures=asked.failures,
             stream_troubles=asked.stream_troubles,
             gaps=asked.gaps,
@@ -107,21 +115,42 @@ class Sampler:
                     handles[name] = process.num_fds()
         return memory, handles
 
-    async def _queues(self) -> tuple[dict[str, float], dict[str, float], float]:
-        oldest: dict[str, float] = {}
-        lag: dict[str, float] = {}
-        readers = 0.0
+    async def _told(self) -> "Told":
+        told = Told()
         for name, service in self._stack.services.items():
-            found = _metrics((await self._client.get(f"{service.url}/metrics")).raise_for_status().text)
-            oldest[name] = sum(value for _, value in found.get("compass_outbox_oldest_seconds", []))
-            for labels, value in found.get("compass_consumer_lag", []):
-                lag[labels["group"]] = lag.get(labels["group"], 0.0) + value
-            readers += sum(value for _, value in found.get("compass_activity_stream_readers", []))
-        return oldest, lag, readers
+            told.take(name, (await self._client.get(f"{service.url}/metrics")).raise_for_status().text)
+        return told
 
 
-def _metrics(text: str) -> dict[str, list[tuple[Mapping[str, str], float]]]:
-    return {
-        family.name: [(sample.labels, sample.value) for sample in family.samples]
-        for family in text_string_to_metric_families(text)
-    }
+class Told:
+    """What the services tell of themselves. A metric that a service has no more is a KeyError: 0 would be a lie."""
+
+    def __init__(self) -> None:
+        self.outbox_oldest_seconds: dict[str, float] = {}
+        self.lag: dict[str, float] = {}
+        self.restarts: dict[str, float] = {}
+        self.dead_letters: dict[str, float] = {}
+        self.readers = 0.0
+
+    def take(self, service: str, text: str) -> None:
+        """Add what one of them says, in Prometheus' format."""
+        found = {
+            family.name: [(sample.labels, sample.value) for sample in family.samples]
+            for family in text_string_to_metric_families(text)
+        }
+        self.outbox_oldest_seconds[service] = sum(value for _, value in found["compass_outbox_oldest_seconds"])
+        for labels, value in found["compass_consumer_lag"]:
+            _add(self.lag, labels["group"], value)
+        for labels, value in found["compass_dead_letters"]:
+            _add(self.dead_letters, labels["group"], value)
+        # A counter's family has no `_total` at its end.
+        for labels, value in found["compass_worker_restarts"]:
+            _add(self.restarts, f"{labels['worker']} of {service}", value)
+        for labels, value in found["compass_consumer_restarts"]:
+            _add(self.restarts, f"consumer {labels['group']}", value)
+        if service == _STREAMING:
+            self.readers = sum(value for _, value in found["compass_activity_stream_readers"])
+
+
+def _add(to: dict[str, float], name: str, value: float) -> None:
+    to[name] = to.get(name, 0.0) + value

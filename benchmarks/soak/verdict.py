@@ -1,11 +1,13 @@
 """Whether a series of samples is flat: by absolute limits at any length, by slopes where there is time for them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
+from math import isnan
 from statistics import median
 from typing import Final
 
+from benchmarks.api_load.notes import skipped, troubles
 from benchmarks.soak.limits import SLOPES_FROM_MINUTES, Limit
 from benchmarks.soak.sampling import Sample
 
@@ -15,6 +17,10 @@ WARM_UP_SHARE: Final = 0.25
 _POINTS: Final = 120
 """Medians of as many stretches are compared pair by pair; one late vacuum or one sample in the midst of something does
 not move them."""
+
+
+_ENOUGH_TO_HEAR_OF: Final = 20.0
+"""Requests: of fewer there may be none, since leaders make pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Line:
 
 
 def lines(samples: Sequence[Sample], limits: Sequence[Limit]) -> list[Line]:
-    """Every figure that a limit is about; a name that was not there in a sample counts as 0 then.
+    """Every figure that a limit is about; a name that was not there in a sample counts as 0 then, NaN as not seen.
 
     Raises:
         ValueError: a limit finds nothing to judge, so that it would hold whatever happens.
@@ -55,13 +61,14 @@ def lines(samples: Sequence[Sample], limits: Sequence[Limit]) -> list[Line]:
 def _lines(samples: Sequence[Sample], limit: Limit) -> Iterator[Line]:
     judges_slopes = samples[-1].seconds - samples[0].seconds >= SLOPES_FROM_MINUTES * 60
     figures = [limit.of(sample) for sample in samples]
-    names = sorted({name for each in figures for name in each if limit.applies(name)})
+    names = sorted({name for each in figures for name in each if limit.applies(name) and not isnan(each[name])})
     if not names and not limit.may_be_none:
         raise ValueError(f"there is nothing to see of {limit.kind}")
     for name in names:
-        values = [each.get(name, 0.0) for each in figures]
+        seen = [(sample.seconds, each.get(name, 0.0)) for sample, each in zip(samples, figures, strict=True)]
+        seconds, values = zip(*(one for one in seen if not isnan(one[1])), strict=True)
         warm = max(1, int(len(values) * WARM_UP_SHARE))
-        slope = growth_per_hour([sample.seconds for sample in samples[warm:]], values[warm:]) if judges_slopes else None
+        slope = growth_per_hour(seconds[warm:], values[warm:]) if judges_slopes else None
         yield Line(
             kind=limit.kind,
             name=name,
@@ -86,22 +93,24 @@ def growth_per_hour(seconds: Sequence[float], values: Sequence[float]) -> float:
     return median(slopes) * 3600 if slopes else 0.0
 
 
-def complaints(samples: Sequence[Sample], judged: Sequence[Line]) -> list[str]:
-    """Everything that must not be."""
+def complaints(samples: Sequence[Sample], judged: Sequence[Line], rate: float) -> list[str]:
+    """Everything that must not be, where there had to be so many requests a second."""
     found = [complaint for line in judged if (complaint := line.complaint) is not None]
-    for what, counted in (("failed", _sum(samples, "failures")), ("a stream", _sum(samples, "stream_troubles"))):
-        found += [f"{what}: {which}: {number} times" for which, number in counted.items()]
-    if gaps := max(sample.gaps for sample in samples):
-        found.append(f"{gaps} streams of everything have left a position out")
-    return found
+    return found + troubles(samples) + skipped(samples) + _silence(samples, rate)
 
 
-def _sum(samples: Sequence[Sample], name: str) -> Mapping[str, int]:
-    total: dict[str, int] = {}
-    for sample in samples:
-        for what, number in getattr(sample, name).items():
-            total[what] = total.get(what, 0) + number
-    return total
+def _silence(samples: Sequence[Sample], rate: float) -> list[str]:
+    """Nobody was answered for as long as it takes to ask several times."""
+    begun = [0.0, *(sample.seconds for sample in samples)]
+    silent = [
+        (since, until)
+        for (since, until), sample in zip(pairwise(begun), samples, strict=True)
+        if not sample.requests_per_second and (until - since) * rate >= _ENOUGH_TO_HEAR_OF
+    ]
+    if not silent:
+        return []
+    seconds = sum(until - since for since, until in silent)
+    return [f"nobody was answered in {len(silent)} samples of {seconds:.0f} s, first after {silent[0][0]:.0f} s"]
 
 
 def table(judged: Sequence[Line]) -> str:

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from benchmarks import report
+from benchmarks import plots, report
 from benchmarks.measure import Figures, Report
 
 
@@ -30,7 +31,7 @@ def test_of_each_benchmark_the_newest_is_kept_and_of_soaks_the_longest() -> None
             {"at": "1", "reports": [stored("list", 1.0), stored("gone since", 5.0)]},
             {"soak": [{"seconds": 1}, {"seconds": 2}]},
             {"at": "2", "reports": [stored("list", 3.0)]},
-            {"soak": [{"seconds": 3}]},
+            {"soak": [{"seconds": 1}]},
         ]
     )
     assert [(one["name"], one["at"], one["ours"]["values"]) for one in kept["reports"]] == [
@@ -42,6 +43,37 @@ def test_of_each_benchmark_the_newest_is_kept_and_of_soaks_the_longest() -> None
     again = report.newest([kept, {"at": "3", "reports": [stored("list", 4.0)]}])
     assert [(one["name"], one["at"]) for one in again["reports"]] == [("gone since", "1"), ("list", "3")]
     assert again["soak"] == kept["soak"]
+
+
+def soak(minutes: int, every: int = 5, **more: Any) -> dict[str, Any]:
+    """A soak as it is stored, with what the page takes of each sample."""
+    memory = dict.fromkeys(plots.SERVICES, 100.0)
+    return {
+        "samples": [
+            {"seconds": seconds + 0.4, "p99": 80.2, "memory_mib": memory} | more
+            for seconds in range(every, minutes * 60 + 1, every)
+        ]
+    }
+
+
+def test_the_longest_soak_is_the_one_that_took_longest_however_many_of_its_samples_are_drawn() -> None:
+    # An hour is thinned to fewer samples than there are of twenty minutes.
+    hour, short = report._of_soak(soak(60)), report._of_soak(soak(19))
+    assert len(hour["soak"]) < len(short["soak"])
+    for results in ([hour, short], [short, hour]):
+        assert report.newest(results)["soak"] == hour["soak"]
+    assert [drawn["soak"][-1]["seconds"] for drawn in (hour, short)] == [3600, 1140]
+
+
+def test_a_sample_without_an_answer_is_left_out_of_the_plot(tmp_path: Path) -> None:
+    content = soak(2)
+    content["samples"][3]["p99"] = json.loads(msgspec.json.encode(float("nan")))
+    drawn = report._of_soak(content)["soak"]
+    assert [sample["p99"] for sample in drawn[2:5]] == [80, None, 80]
+    assert json.loads(json.dumps(drawn)) == drawn
+    plots.soak(tmp_path / "soak.svg", drawn)
+    plots.soak(tmp_path / "whole.svg", [sample | {"p99": 80} for sample in drawn])
+    assert (tmp_path / "soak.svg").read_text() != (tmp_path / "whole.svg").read_text()
 
 
 def test_every_benchmark_has_a_part_of_the_page() -> None:

@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from benchmarks.api_load.judging import judge
+from benchmarks.api_load import judging
+from benchmarks.api_load.judging import heard_all, judge
 from benchmarks.api_load.notes import Followed
 from benchmarks.api_load.streams import Chunks, Stream
 from benchmarks.publishing import Plan
@@ -108,7 +109,7 @@ async def test_what_a_stream_brought_is_held_against_the_feed(feed: asyncpg.Conn
         followed(f"?user_id={USER}", [3, 6, 9]),
         followed("", [], begun=11),
     ]
-    brought = await judge(good, feed)
+    brought = await judge(good, 11, feed)
     assert (brought.complaints, brought.expected, brought.seen) == ([], 22, 22)
     for wrong, complaint in (
         ([3, 4, 5, 7, 8, 9, 10, 11], "1 missing [6]"),
@@ -116,12 +117,48 @@ async def test_what_a_stream_brought_is_held_against_the_feed(feed: asyncpg.Conn
         ([3, 4, 6, 5, 7, 8, 9, 10, 11], "out of order"),
         ([2, *everything], "1 that do not fit [2]"),
     ):
-        (found,) = (await judge([*good, followed("", wrong)], feed)).complaints
+        (found,) = (await judge([*good, followed("", wrong)], 11, feed)).complaints
         assert complaint in found
-    (found,) = (await judge([*good, followed("?event_type=insight", [], reached=10)], feed)).complaints
-    assert "still 1 events behind" in found
-    (found,) = (await judge([*good, Followed("user", "", None, None, [], 0)], feed)).complaints
+    (found,) = (await judge([*good, followed("?event_type=insight", [], reached=10)], 11, feed)).complaints
+    assert found == "?event_type=insight: reached 10 of 11"
+    (found,) = (await judge([*good, Followed("user", "", None, None, [], 0)], 11, feed)).complaints
     assert "never began" in found
+
+
+async def test_streams_that_all_stand_still_at_the_same_place_are_behind_the_feed(feed: asyncpg.Connection) -> None:
+    everybody = [
+        followed("", list(range(3, 11)), reached=10),
+        followed(f"?user_id={USER}", [3, 6, 9], reached=10),
+    ]
+    assert (await judge(everybody, 11, feed)).complaints == [
+        "everything: reached 10 of 11",
+        f"?user_id={USER}: reached 10 of 11",
+    ]
+    # One who has not heard of what came after the end was read is not behind it.
+    assert (await judge([*everybody, followed("", list(range(3, 12)))], 10, feed)).complaints == []
+
+
+async def test_the_end_of_the_feed_is_told_when_the_patience_ends(
+    feed: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Streams:
+        reached = 10
+
+        async def followed(self) -> list[Followed]:
+            return [followed("", list(range(3, self.reached + 1)), reached=self.reached)]
+
+    class Moving(Streams):
+        async def followed(self) -> list[Followed]:
+            found = await super().followed()
+            self.reached += 1
+            return found
+
+    _, head = await heard_all(Moving(), feed)
+    assert head == 11
+    monkeypatch.setattr(judging, "_HEARD_SECONDS", -1.0)
+    (one,), head = await heard_all(Streams(), feed)
+    assert (one.reached, head) == (10, 11)
+    assert (await judge([one], head, feed)).complaints == ["everything: reached 10 of 11"]
 
 
 def test_a_plan_counts_its_detections() -> None:
