@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -54,8 +55,8 @@ BESIDE_A_PEER: dict[str, Callable[[int, int | None], Coroutine[Any, Any, list[Re
 """Those that download a peer, and can be tried with another size than their own."""
 
 
-def main() -> None:
-    """The command line."""
+def main() -> int:
+    """The command line; 1 where a load lost something, which makes its figures worth nothing."""
     names = [*BENCHMARKS, *ON_A_STACK, *BESIDE_A_PEER]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(names)}; all unless named")
@@ -79,6 +80,7 @@ def main() -> None:
     print(show(reports))
     if arguments.size is None:  # a try is no figure
         print(f"stored in benchmarks/results/{store(reports).name}")
+    return 1 if api_load.complained(reports) else 0
 
 
 def _run(benchmark: Coroutine[Any, Any, list[Report]]) -> list[Report]:
@@ -88,4 +90,4 @@ def _run(benchmark: Coroutine[Any, Any, list[Report]]) -> list[Report]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

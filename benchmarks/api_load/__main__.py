@@ -5,7 +5,7 @@ import sys
 
 import uvloop
 
-from benchmarks.api_load.run import LoadReport, Size, measure
+from benchmarks.api_load.run import Size, complained, measure
 from benchmarks.measure import show, store
 
 
@@ -24,7 +24,7 @@ def main() -> int:
     reports = uvloop.run(measure(Size(**vars(parser.parse_args()))))
     print(show(reports))
     print(f"stored in benchmarks/results/{store(reports).name}")
-    return 1 if any(isinstance(report, LoadReport) and report.complaints for report in reports) else 0
+    return 1 if complained(reports) else 0
 
 
 if __name__ == "__main__":

@@ -59,6 +59,11 @@ class LoadReport(Report):
     complaints: list[str] = field(default_factory=list)
 
 
+def complained(reports: list[Report]) -> bool:
+    """Whether any of them is of a load in which something was that must not be."""
+    return any(isinstance(report, LoadReport) and report.complaints for report in reports)
+
+
 async def run(_: int) -> list[Report]:
     """In full size, for whoever runs all benchmarks."""
     return await measure(Size())

@@ -16,7 +16,7 @@ import pytest
 from benchmarks import publishing
 from benchmarks.api_load import accounts, judging, place
 from benchmarks.api_load.crowd import Crowd
-from benchmarks.api_load.notes import skipped, troubles
+from benchmarks.api_load.notes import PATIENCE_SECONDS, skipped, troubles
 from benchmarks.api_load.run import fill
 from benchmarks.api_load.steps import LEAST_SHARE, REQUESTS_PER_LEADER
 from benchmarks.processes import Processes
@@ -112,7 +112,10 @@ async def begin(outcome: Outcome, crowd: Crowd) -> None:
 
 async def end(outcome: Outcome, crowd: Crowd, connection: asyncpg.Connection) -> None:
     """Wait until everybody has heard of everything. What fails meanwhile is in no sample, for leaders work on."""
+    begun = perf_counter()
     outcome.streams = await judging.judge(*await judging.heard_all(crowd, connection), connection)
+    # What was asked while there were samples is answered then, or has failed.
+    await asyncio.sleep(max(0.0, begun + PATIENCE_SECONDS - perf_counter()))
     last = [await crowd.take()]
     outcome.complaints += [f"at the end: {trouble}" for trouble in (*troubles(last), *skipped(last))]
 

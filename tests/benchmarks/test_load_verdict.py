@@ -59,6 +59,9 @@ def test_a_request_that_failed_is_one_that_took_as_long_as_anybody_waits() -> No
     (api_load, _) = run.reports(SIZE, steps(asked(100), bad.requests, asked(400)), BROUGHT, [])
     assert api_load.ours.values == [30_000.0]
     assert not api_load.reached
+    assert not run.complained([api_load])
+    told = run.reports(SIZE, steps(asked(100), bad.requests, asked(400)), BROUGHT, ["it was so"])
+    assert run.complained(told)
 
 
 @pytest.mark.parametrize(

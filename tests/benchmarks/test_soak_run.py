@@ -4,12 +4,14 @@ import json
 from importlib import import_module
 from pathlib import Path
 from random import Random
+from time import perf_counter
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from benchmarks.api_load.notes import Followed, Requests
+from benchmarks.soak import run
 from benchmarks.soak.__main__ import storing
 from benchmarks.soak.run import Outcome, Soak, begin, end, judge
 from benchmarks.soak.sampling import Told
@@ -21,6 +23,7 @@ class FailingCrowd:
 
     def __init__(self) -> None:
         self.looks = 0
+        self.looked_at = 0.0
         self.at_once = 0
 
     async def at_work(self, users: int) -> None:
@@ -28,6 +31,7 @@ class FailingCrowd:
 
     async def take(self) -> Requests:
         self.looks += 1
+        self.looked_at = perf_counter()
         what = f"look {self.looks}"
         return Requests(self.at_once, 1.0, {}, {what: 1}, {}, [], 0, [], {what: 2}, self.looks)
 
@@ -45,7 +49,10 @@ class EmptyFeed:
         return []
 
 
-async def test_what_fails_before_the_first_sample_and_after_the_last_is_complained_of() -> None:
+async def test_what_fails_before_the_first_sample_and_after_the_last_is_complained_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run, "PATIENCE_SECONDS", 0.1)
     outcome, crowd, connection = Outcome(Soak()), FailingCrowd(), EmptyFeed()
     await begin(outcome, crowd)  # type: ignore[arg-type]
     assert crowd.at_once == outcome.soak.users
@@ -54,7 +61,10 @@ async def test_what_fails_before_the_first_sample_and_after_the_last_is_complain
         "at the beginning: a stream: look 1: 2 times",
     ]
     outcome.complaints.clear()
+    ended = perf_counter()
     await end(outcome, crowd, connection)  # type: ignore[arg-type]
+    # Not before a request that was under way when the load ended has failed.
+    assert crowd.looked_at >= ended + 0.1
     assert outcome.streams is not None
     assert outcome.complaints == [
         "at the end: failed: look 2: 1 times",
