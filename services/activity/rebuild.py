@@ -4,8 +4,10 @@
 
 Reads the configuration of the service. What is missing in the feed is put back where it was, what differs from the log
 is mended, what the log does not have goes; groups and what is known of assignments follow. Positions, and with them
-streams and what users have read, stay as they are. Events of a type that was unknown when they came are shown at the
-feed's end, as if they came now. Ends with what it has changed; a second run changes nothing.
+streams and what users have read, stay as they are: what is read is noted by position. Where somebody had put an event
+into the feed that the log does not have, whatever takes its position next is read by those who had read that. Events of
+a type that was unknown when they came are shown at the feed's end, as if they came now. Ends with what it has changed;
+a second run changes nothing.
 """
 
 from collections.abc import Iterator

@@ -2,6 +2,8 @@
 
 Statements take the first position above the watermark apart: its block, and its place there. What a block says of
 positions at or below the watermark does not count; it may be anything.
+
+In which order what is locked, says `service_reads`.
 """
 
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, exists, select, text, update
+from sqlalchemy import CursorResult, exists, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.activity.models import BLOCK, ActivityEvent
@@ -44,6 +46,13 @@ _STATE: Final = f"""
     ) AS mark
 """  # noqa: S608 - a constant
 _HEAD: Final = "SELECT feed_position FROM audit_head"
+# A row that is there is locked though nothing is changed: no version of it is written.
+_LOCK_USER = text(
+    """
+    INSERT INTO feed_read_watermarks AS mark (user_id, position) VALUES (:user_id, 0)
+    ON CONFLICT (user_id) DO UPDATE SET position = mark.position WHERE FALSE
+    """
+)
 _RAISE_WATERMARK = text(
     """
     INSERT INTO feed_read_watermarks AS mark (user_id, position) VALUES (:user_id, :position)
@@ -54,33 +63,73 @@ _FORGET_BELOW = text(
     f"DELETE FROM feed_read_bits WHERE user_id = :user_id AND block < (CAST(:position AS bigint) + 1) / {BLOCK}"  # noqa: S608
 )
 
-_LOCK_SWEEP = text("SELECT position FROM feed_read_sweep FOR UPDATE")
+_LOCK_SWEEP = text("SELECT position FROM feed_read_sweep FOR UPDATE SKIP LOCKED")
 _SWEEP = text(
     """
-    UPDATE activity_events SET read = TRUE
-    WHERE NOT read AND position > :after AND position <= :up_to
+    WITH taken AS MATERIALIZED (
+        SELECT position FROM activity_events
+        WHERE NOT read AND position > :after AND position <= :up_to FOR UPDATE SKIP LOCKED
+    )
+    UPDATE activity_events SET read = TRUE WHERE position = ANY(ARRAY(SELECT position FROM taken))
+    """
+)
+# Up to what was passed by, which only a later statement sees.
+_MOVE_SWEEP = text(
+    """
+    UPDATE feed_read_sweep SET position = coalesce(
+        (SELECT min(position) - 1 FROM activity_events WHERE NOT read AND position > :after AND position <= :up_to),
+        :up_to
+    ) RETURNING position
     """
 )
 _HIGHEST_WATERMARK = text("SELECT coalesce(max(position), 0) FROM feed_read_watermarks")
-# Locked in one order, as `mark_ids` does it.
+_LOCK_UNFLAGGED = text(
+    "SELECT user_id, block FROM feed_read_bits WHERE NOT flagged LIMIT :blocks FOR UPDATE SKIP LOCKED"
+)
+# A block that has an event which was passed by is looked at again.
 _FLAG = text(
     f"""
     WITH chosen AS MATERIALIZED (
-        SELECT user_id, block, bits FROM feed_read_bits WHERE NOT flagged LIMIT :blocks FOR UPDATE SKIP LOCKED
+        SELECT user_id, block, bits
+        FROM unnest(CAST(:user_ids AS uuid[]), CAST(:blocks AS bigint[])) AS locked (user_id, block)
+        JOIN feed_read_bits USING (user_id, block)
     ),
     unread AS MATERIALIZED (
-        SELECT event.id FROM chosen
+        SELECT chosen.user_id, block, event.position FROM chosen
         JOIN activity_events AS event
           ON event.position >= block * {BLOCK} AND event.position < (block + 1) * {BLOCK}
              AND get_bit(bits, CAST(event.position - block * {BLOCK} AS integer)) = 1
-        WHERE NOT event.read ORDER BY event.position FOR UPDATE OF event
+        WHERE NOT event.read
+    ),
+    taken AS MATERIALIZED (
+        SELECT position FROM activity_events
+        WHERE NOT read AND position = ANY(ARRAY(SELECT position FROM unread)) FOR UPDATE SKIP LOCKED
     ),
     shown AS (
-        UPDATE activity_events SET read = TRUE WHERE id IN (SELECT id FROM unread)
+        UPDATE activity_events SET read = TRUE WHERE position = ANY(ARRAY(SELECT position FROM taken))
+    ),
+    passed_by AS (
+        SELECT user_id, block FROM unread WHERE position NOT IN (SELECT position FROM taken)
     )
     UPDATE feed_read_bits AS known SET flagged = TRUE
     FROM chosen WHERE known.user_id = chosen.user_id AND known.block = chosen.block
+        AND (known.user_id, known.block) NOT IN (SELECT user_id, block FROM passed_by)
     """  # noqa: S608 - a constant
+)
+_FLAG_IDS = text(
+    """
+    WITH taken AS MATERIALIZED (
+        SELECT id FROM activity_events
+        WHERE NOT read AND id = ANY(:event_ids) AND position > :watermark FOR UPDATE SKIP LOCKED
+    ),
+    shown AS (
+        UPDATE activity_events SET read = TRUE WHERE id IN (SELECT id FROM taken)
+    )
+    SELECT NOT EXISTS (
+        SELECT FROM activity_events
+        WHERE NOT read AND id = ANY(:event_ids) AND position > :watermark AND id NOT IN (SELECT id FROM taken)
+    )
+    """
 )
 # The first position above the watermark that is not read. As long as blocks follow each other and are full, the n-th of
 # them is the n-th after the first; what lies at or below the watermark counts as read.
@@ -104,7 +153,14 @@ _FIRST_UNREAD = text(
     )
     """  # noqa: S608 - a constant
 )
-_MOVE_SWEEP = text("UPDATE feed_read_sweep SET position = :position")
+
+
+async def lock_user(session: AsyncSession, user_id: UUID) -> None:
+    """Wait until nobody else marks for this user, and let nobody until the transaction ends.
+
+    Statements after this one see everything that was marked before.
+    """
+    await session.execute(_LOCK_USER, {"user_id": user_id})
 
 
 async def state(session: AnySession, user_id: UUID) -> ReadState:
@@ -132,21 +188,10 @@ async def is_in_feed(session: AsyncSession, event_id: UUID) -> bool:
 
 async def mark_ids(session: AsyncSession, reads: ReadState, event_ids: Sequence[UUID]) -> int:
     """Note that the user has read these events; answers for how many that is new."""
+    given = {"event_ids": list(event_ids), "watermark": reads.watermark}
+    flagged: bool = (await session.execute(_FLAG_IDS, given)).scalar_one()
     values = Values()
-    marked = await _note(session, reads, values, [f"e.id = ANY({values.put(event_ids)}::uuid[])"], flagged=True)
-    # Locked in one order, so that two users who read the same events do not wait for each other in a circle.
-    unread = (
-        select(ActivityEvent.id)
-        .where(
-            ActivityEvent.id.in_(event_ids),
-            ActivityEvent.position > reads.watermark,
-            ActivityEvent.read.is_(False),
-        )
-        .order_by(ActivityEvent.position)
-        .with_for_update()
-    )
-    await session.execute(update(ActivityEvent).where(ActivityEvent.id.in_(unread)).values(read=True))
-    return marked
+    return await _note(session, reads, values, [f"e.id = ANY({values.put(event_ids)}::uuid[])"], flagged=flagged)
 
 
 async def matching_up_to(session: AsyncSession, reads: ReadState, filters: FeedFilters, up_to: int) -> int:
@@ -175,7 +220,7 @@ async def mark_matching(session: AsyncSession, reads: ReadState, filters: FeedFi
 async def _note(
     session: AsyncSession, reads: ReadState, values: Values, wanted: Sequence[str], *, flagged: bool
 ) -> int:
-    # In the order of blocks: two requests of a user must not wait for each other in a circle.
+    # In the order of blocks, as instances of before have it, which do not lock the user.
     statement = f"""
         WITH noted AS (
             INSERT INTO feed_read_bits AS known (user_id, block, bits, flagged)
@@ -204,22 +249,28 @@ async def advance(session: AsyncSession, reads: ReadState) -> None:
 async def flag(session: AsyncSession, limit: int) -> bool:
     """Let `activity_events.read` know of what was read by the filter, of about so many events.
 
-    Answers whether there is more.
+    Waits for nobody: what others hold is left for later. Answers whether there is more to do at once.
     """
     blocks = max(1, limit // BLOCK)
-    done = cast("CursorResult[Any]", await session.execute(_FLAG, {"blocks": blocks}))
-    return done.rowcount == blocks
+    # By itself: the next statement sees every event that the bits tell of, also such as came while it was looked for.
+    locked = (await session.execute(_LOCK_UNFLAGGED, {"blocks": blocks})).all()
+    if not locked:
+        return False
+    given = {"user_ids": [row.user_id for row in locked], "blocks": [row.block for row in locked]}
+    done = cast("CursorResult[Any]", await session.execute(_FLAG, given))
+    return len(locked) == blocks and done.rowcount > 0
 
 
 async def sweep(session: AsyncSession, limit: int) -> bool:
     """Let `activity_events.read` follow the highest watermark of all users by at most so many events.
 
-    Answers whether there is more to do.
+    Waits for nobody: what others hold is left for later. Answers whether there is more to do at once.
     """
     target: int = (await session.execute(_HIGHEST_WATERMARK)).scalar_one()
-    swept: int = (await session.execute(_LOCK_SWEEP)).scalar_one()
-    up_to = min(swept + limit, target)
-    if up_to > swept:
-        await session.execute(_SWEEP, {"after": swept, "up_to": up_to})
-        await session.execute(_MOVE_SWEEP, {"position": up_to})
-    return up_to < target
+    swept: int | None = (await session.execute(_LOCK_SWEEP)).scalar_one_or_none()
+    if swept is None or swept >= target:
+        return False
+    given = {"after": swept, "up_to": min(swept + limit, target)}
+    await session.execute(_SWEEP, given)
+    reached: int = (await session.execute(_MOVE_SWEEP, given)).scalar_one()
+    return swept < reached < target

@@ -17,6 +17,7 @@ from services.activity.main import create
 from services.activity.settings import ActivitySettings
 from shared.access import Access
 from shared.db import SessionMaker, create_engine, create_session_maker
+from tests.activity.reads import fill
 from tests.activity.streams import Instance
 from tests.support.eventually import eventually
 from tests.support.service import SIGNING_KEY, ServiceUnderTest, migrate, service_settings, service_under_test
@@ -58,6 +59,13 @@ async def committing(postgres: EmbeddedPostgres, own_database: str) -> AsyncIter
     engine = create_engine(settings, "activity")
     yield create_session_maker(engine)
     await engine.dispose()
+
+
+@pytest.fixture
+async def feed(committing: SessionMaker) -> SessionMaker:
+    """Sessions on a feed with several blocks of events."""
+    await fill(committing)
+    return committing
 
 
 @pytest.fixture

@@ -1,64 +1,21 @@
 """What is read one by one lies in blocks of bits: their edges, and rows that instances of before add."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import replace
-from uuid import UUID
 
 import asyncpg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from deploy.local.postgres import EmbeddedPostgres
-from services.activity import repository, repository_reads, service_reads
+from services.activity import repository_reads, service_reads
 from services.activity.models import BLOCK
 from services.activity.repository_filters import FeedFilters
-from shared.db import AnySession, SessionMaker
-from tests.support.service import migrate, user_id
+from shared.db import SessionMaker
+from tests.activity.reads import OTHER, SIZE, THIRDS, USER, event_id, flagged, unread_positions
+from tests.support.service import migrate
 
-USER, OTHER = user_id("viewer"), user_id("admin")
-SIZE = 3 * BLOCK + 100
 EDGES = [edge + step for edge in (BLOCK, 2 * BLOCK, 3 * BLOCK) for step in (-2, -1, 0, 1)]
-THIRDS = FeedFilters(user_id=OTHER)
-"""Every third event is by this user."""
-
-
-def event_id(position: int) -> UUID:
-    """Of the event at a position."""
-    return UUID(int=position)
-
-
-@pytest.fixture
-async def feed(committing: SessionMaker) -> SessionMaker:
-    """A feed with several blocks of events."""
-    async with committing() as session, session.begin():
-        await session.execute(
-            text(
-                "INSERT INTO activity_events "
-                "(id, event_type, user_id, payload, created_at, position, source, subject, sequence, type) "
-                "SELECT CAST(lpad(to_hex(n), 32, '0') AS uuid), 'comment', "
-                "CASE WHEN n % 3 = 0 THEN CAST(:other AS uuid) END, '{}', "
-                "timestamptz '2026-01-01' + n * interval '1 second', n, 'x', gen_random_uuid(), 1, 'x' "
-                "FROM generate_series(1, CAST(:size AS integer)) AS n"
-            ),
-            {"other": OTHER, "size": SIZE},
-        )
-        await session.execute(text("UPDATE audit_head SET feed_position = :size"), {"size": SIZE})
-    return committing
-
-
-async def unread_positions(session: AnySession) -> list[int]:
-    """As the feed's pages tell them, which must be in line with the count."""
-    reads = await repository_reads.state(session, USER)
-    rows = await repository.page(session, FeedFilters(), reads, unread=True, before=None, limit=SIZE)
-    assert len(rows) == reads.unread
-    return [row["position"] for row in reversed(rows)]
-
-
-async def flagged(session: AsyncSession) -> Sequence[int]:
-    """The positions of events that anybody has read."""
-    return (await session.execute(text("SELECT position FROM activity_events WHERE read ORDER BY 1"))).scalars().all()
 
 
 @pytest.mark.parametrize("few", [SIZE, 0])

@@ -13,11 +13,14 @@ from deploy.local.kafka import EmbeddedKafka
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.topics import apply
 from services.activity import rebuild as command
+from services.activity import service_reads
 from services.activity.consumers import SUBSCRIPTIONS
 from services.activity.rebuild import rebuild
 from services.activity.refill import refill
+from services.activity.repository_filters import FeedFilters
 from shared.db import SessionMaker
 from shared.events.topics import COMPASS_SIGNALS, COMPASS_WORKFLOW, Topic
+from shared.events.vocabulary import ActivityEventType
 from shared.kafka import BatchProcessor
 from tests.activity.events import event, example, messages
 from tests.support.factories import message
@@ -143,6 +146,11 @@ async def test_it_runs_while_events_come_and_people_read(
     n = 0
     while not rebuilding.done():
         await _record(filled, *(event(1000 + n) for _ in range(3)))
+        async with filled() as session, session.begin():
+            user = uuid4()
+            some = await session.execute(text("SELECT id FROM activity_events ORDER BY position DESC"))
+            assert (await service_reads.mark_some(session, user, list(some.scalars())[::2]))[0] > 0
+            await service_reads.mark_all(session, user, FeedFilters(event_types=(ActivityEventType.NEW_SIGNAL,)), 2**40)
         assert await owner.fetchval("SELECT count(*) FROM activity_events") >= shortest
         n += 1
     await rebuilding
