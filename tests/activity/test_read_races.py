@@ -170,6 +170,14 @@ async def test_nobody_who_marks_waits_for_an_event(feed: SessionMaker, taken: in
     assert await committed(feed, flagged) == [*range(1, 11), 12]
 
 
+async def test_an_event_that_was_passed_by_as_it_was_marked_is_flagged_later(feed: SessionMaker) -> None:
+    async with locked(feed, event(5)):
+        assert (await committed(feed, marks(USER, 4, 5, 6)))[0] == 3
+        assert await committed(feed, flagged) == [4, 6]
+    await follow_to_the_end(feed)
+    assert await committed(feed, flagged) == [4, 5, 6]
+
+
 async def test_the_sweep_goes_on_where_something_was_passed_by(feed: SessionMaker) -> None:
     await committed(feed, partial(watermark, user=USER, position=10))
     async with locked(feed, event(5)):
