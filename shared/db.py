@@ -157,6 +157,15 @@ DbReading = Annotated[AnySession, Depends(_request_reading, scope="function")]
 """For endpoints whose statements each may see another moment."""
 
 
+class Values(list[Any]):
+    """The values of a statement's parameters, for the driver's own connection."""
+
+    def put(self, value: Any) -> str:
+        """Add a value; answers how the statement names it."""
+        self.append(value)
+        return f"${len(self)}"
+
+
 async def raw_connection(session: AnySession) -> Any:
     """The asyncpg connection under a session, inside the session's transaction.
 

@@ -7,9 +7,9 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from services.activity.models import BLOCK
-from services.activity.repository_filters import FeedFilters, Values, conditions
+from services.activity.repository_filters import FeedFilters, conditions
 from services.activity.repository_reads import ReadState
-from shared.db import AnySession, raw_connection
+from shared.db import AnySession, Values, raw_connection
 from shared.pagination import COUNT_CAP
 
 Place: TypeAlias = tuple[datetime, UUID]

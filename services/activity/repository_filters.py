@@ -5,9 +5,9 @@ Text, because building a statement anew for each page cost more than running it.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
+from shared.db import Values
 from shared.events.vocabulary import ActivityEventType
 
 
@@ -26,15 +26,6 @@ class FeedFilters:
     def none(self) -> bool:
         """Whether every event is wanted."""
         return self == FeedFilters()
-
-
-class Values(list[Any]):
-    """The values of a statement's parameters."""
-
-    def put(self, value: Any) -> str:
-        """Add a value; answers how the statement names it."""
-        self.append(value)
-        return f"${len(self)}"
 
 
 def conditions(filters: FeedFilters, values: Values) -> list[str]:

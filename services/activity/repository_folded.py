@@ -5,9 +5,9 @@ from typing import Final
 
 from services.activity.models import BLOCK
 from services.activity.repository import Place, Record, few_unread, is_read, noted_bit, unread_positions
-from services.activity.repository_filters import FeedFilters, Values, conditions_on_groups
+from services.activity.repository_filters import FeedFilters, conditions_on_groups
 from services.activity.repository_reads import ReadState
-from shared.db import AnySession, raw_connection
+from shared.db import AnySession, Values, raw_connection
 from shared.pagination import COUNT_CAP
 
 _NEWEST_FIRST: Final = "ORDER BY g.created_at DESC, g.id DESC"

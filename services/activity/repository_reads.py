@@ -15,8 +15,8 @@ from sqlalchemy import CursorResult, exists, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.activity.models import BLOCK, ActivityEvent
-from services.activity.repository_filters import FeedFilters, Values, conditions
-from shared.db import AnySession, raw_connection
+from services.activity.repository_filters import FeedFilters, conditions
+from shared.db import AnySession, Values, raw_connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.workflow.repository_filters import OVERDUE, Values, is_any, is_anybody
+from services.workflow.repository_filters import OVERDUE, is_any, is_anybody
 from services.workflow.repository_views import COLUMNS, Look, look
-from shared.db import AnySession, raw_connection
+from shared.db import AnySession, Values, raw_connection
 from shared.events.vocabulary import AssignmentStatus, RoleType
 
 Key = tuple[datetime, UUID]

@@ -2,21 +2,13 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
+from shared.db import Values
 from shared.events.vocabulary import AssignmentStatus
 
 WORKED_ON: Final = (AssignmentStatus.ASSIGNED, AssignmentStatus.IN_PROGRESS)
-
-
-class Values(list[Any]):
-    """The values of a statement's parameters."""
-
-    def put(self, value: Any) -> str:
-        """Add a value; answers its parameter."""
-        self.append(value)
-        return f"${len(self)}"
 
 
 def is_any(column: str, values: Sequence[StrEnum]) -> str:

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from services.workflow.repository_filters import OVERDUE, Values, is_any, is_anybody
-from shared.db import AnySession, raw_connection
+from services.workflow.repository_filters import OVERDUE, is_any, is_anybody
+from shared.db import AnySession, Values, raw_connection
 from shared.events.vocabulary import AssignmentStatus, RoleType
 
 # What GROUPING answers where a row is of one person, of one role, and of all.

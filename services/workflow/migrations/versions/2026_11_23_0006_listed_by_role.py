@@ -27,6 +27,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back."""
-    replace_indexes_v1(
-        "assignments", {"ix_assignments_snoozed": None, "ix_assignments_role_type_created_at_id": None}
-    )
+    replace_indexes_v1("assignments", {"ix_assignments_snoozed": None, "ix_assignments_role_type_created_at_id": None})
