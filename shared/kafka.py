@@ -1,8 +1,8 @@
 """Consuming: raw bytes in batches, one transaction per batch, offsets after it, dead letters for what never works.
 
 FastStream starts and stops the consumers. What is fetched and acknowledged is decided in `shared/positions.py`, what
-happens to a batch in between here, because its own policies
-lose messages, block partitions or let one bad body spoil a whole batch.
+happens to a batch in between here, because FastStream's own policies lose messages, block partitions or let one bad
+body spoil a whole batch.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Final
+from typing import Final, Protocol
 
 import asyncpg
 import msgspec
@@ -16,7 +16,7 @@ import pytest
 from benchmarks import publishing
 from benchmarks.api_load import accounts, judging, place
 from benchmarks.api_load.crowd import Crowd
-from benchmarks.api_load.notes import PATIENCE_SECONDS, skipped, troubles
+from benchmarks.api_load.notes import PATIENCE_SECONDS, Requests, skipped, troubles
 from benchmarks.api_load.run import fill
 from benchmarks.api_load.steps import LEAST_SHARE, REQUESTS_PER_LEADER
 from benchmarks.processes import Processes
@@ -104,13 +104,23 @@ async def run(outcome: Outcome) -> None:
         await connection.close()
 
 
-async def begin(outcome: Outcome, crowd: Crowd) -> None:
+class Leaders(judging.Streams, Protocol):
+    """Whoever can be set to work and tell of it: a crowd."""
+
+    async def at_work(self, users: int) -> None:
+        """Have so many at work."""
+
+    async def take(self) -> Requests:
+        """What was done since the last time."""
+
+
+async def begin(outcome: Outcome, crowd: Leaders) -> None:
     """Have everybody at work. What failed until then is in no sample."""
     await crowd.at_work(outcome.soak.users)
     outcome.complaints += [f"at the beginning: {trouble}" for trouble in troubles([await crowd.take()])]
 
 
-async def end(outcome: Outcome, crowd: Crowd, connection: asyncpg.Connection) -> None:
+async def end(outcome: Outcome, crowd: Leaders, connection: asyncpg.Connection) -> None:
     """Wait until everybody has heard of everything. What fails meanwhile is in no sample, for leaders work on."""
     begun = perf_counter()
     outcome.streams = await judging.judge(*await judging.heard_all(crowd, connection), connection)

@@ -5,8 +5,9 @@ from importlib import import_module
 from pathlib import Path
 from random import Random
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
+import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
@@ -53,8 +54,8 @@ async def test_what_fails_before_the_first_sample_and_after_the_last_is_complain
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(run, "PATIENCE_SECONDS", 0.1)
-    outcome, crowd, connection = Outcome(Soak()), FailingCrowd(), EmptyFeed()
-    await begin(outcome, crowd)  # type: ignore[arg-type]
+    outcome, crowd, connection = Outcome(Soak()), FailingCrowd(), cast("asyncpg.Connection", EmptyFeed())
+    await begin(outcome, crowd)
     assert crowd.at_once == outcome.soak.users
     assert outcome.complaints == [
         "at the beginning: failed: look 1: 1 times",
@@ -62,7 +63,7 @@ async def test_what_fails_before_the_first_sample_and_after_the_last_is_complain
     ]
     outcome.complaints.clear()
     ended = perf_counter()
-    await end(outcome, crowd, connection)  # type: ignore[arg-type]
+    await end(outcome, crowd, connection)
     # Not before a request that was under way when the load ended has failed.
     assert crowd.looked_at >= ended + 0.1
     assert outcome.streams is not None

@@ -63,6 +63,16 @@ def test_settings_that_compose_does_not_name_may_stand_in_a_file_of_their_own() 
     assert "/deploy/settings.env" in (PROJECT_ROOT / ".gitignore").read_text().splitlines()
 
 
+def test_a_service_is_told_of_before_its_limit_of_memory_ends_it_everywhere() -> None:
+    pod = (PROJECT_ROOT / "deploy" / "kubernetes" / "base" / "service" / "service.yaml").read_text()
+    rules = (PROJECT_ROOT / "deploy" / "observability" / "alerts.yaml").read_text()
+    (told,) = re.findall(r"process_resident_memory_bytes\{[^}]*\} > (\S+)", rules)
+    (limit,) = re.findall(r"limits: \{ memory: (\d+)Mi \}", pod)
+
+    assert {_ALL[name]["mem_limit"] for name in SERVICES} == {f"{limit}m"}
+    assert float(told) < int(limit) * 2**20
+
+
 def test_what_is_mounted_is_there() -> None:
     mounted = [
         volume.partition(":")[0]

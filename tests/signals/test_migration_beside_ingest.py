@@ -18,7 +18,7 @@ BEFORE, AFTER = "0005_outbox_channel", "0006_counted_together"
 STORE = "UPDATE signals.signals SET updated_at = now() WHERE false"
 _MIGRATING = "query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"
 WAITING = f"SELECT count(*) FROM pg_stat_activity WHERE {_MIGRATING}"  # noqa: S608 - a constant
-END = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {_MIGRATING}"  # noqa: S608
+END = WAITING.replace("count(*)", "pg_terminate_backend(pid)")
 INVALID = "SELECT count(*) FROM pg_index WHERE indrelid = 'signals.signals'::regclass AND NOT indisvalid"
 NAMES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'signals'"
 
