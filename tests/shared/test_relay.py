@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaConsumer
 from prometheus_client import REGISTRY
 
 from deploy.local.kafka import EmbeddedKafka
@@ -21,6 +20,7 @@ from shared.events.topics import ENGINE_SIGNALS
 from shared.inbox import Message
 from shared.relay import Relay
 from shared.settings import ServiceSettings
+from shared.topic_reading import read_until_now
 from tests.shared.conftest import SCHEMA
 from tests.support.eventually import eventually
 
@@ -62,21 +62,10 @@ async def publish(session_maker: SessionMaker, topic: str, numbers: range, keys:
         await outbox.publish_raw(session, rows)
 
 
-async def consume(kafka: EmbeddedKafka, topic: str, count: int, seconds: float = 30) -> list[Message]:
-    """At least `count` messages of a topic, and whatever stands behind them by then."""
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
-    await consumer.start()
-    found: list[Message] = []
-    deadline = monotonic() + seconds
-    try:
-        while len(found) < count and monotonic() < deadline:
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                found.extend(records)
-        for records in (await consumer.getmany(timeout_ms=500)).values():
-            found.extend(records)
-    finally:
-        await consumer.stop()
-    return found
+async def relayed(kafka: EmbeddedKafka, topic: str, query: Query, seconds: float = 30) -> list[Message]:
+    """All that the topic has once the outbox is empty, with whatever was delivered more than once."""
+    await eventually(lambda: query("SELECT 1 FROM outbox LIMIT 1"), lambda rows: not rows, seconds=seconds)
+    return [message async for batch in read_until_now(kafka.bootstrap_servers, [topic]) for message in batch]
 
 
 def first_seen_in_order(messages: list[Message], count: int) -> None:
@@ -101,8 +90,7 @@ async def test_all_is_relayed_in_order_and_deleted(
 ) -> None:
     await publish(session_maker, topic, range(3000))
     async with relaying(settings, kafka):
-        messages = await consume(kafka, topic, 3000)
-        await eventually(lambda: query("SELECT 1 FROM outbox LIMIT 1"), lambda rows: not rows)
+        messages = await relayed(kafka, topic, query)
     assert len(messages) == 3000
     first_seen_in_order(messages, 3000)
     assert messages[0].headers == (("number", messages[0].value),)
@@ -137,9 +125,7 @@ async def test_of_two_relays_one_is_active_and_the_other_takes_over(
                 me=0,
             )
             await eventually(lambda: query(held), lambda rows: rows[0][0] <= 1)
-        messages = await consume(kafka, topic, 4000)
-        await eventually(lambda: query("SELECT 1 FROM outbox LIMIT 1"), lambda rows: not rows)
-    first_seen_in_order(messages, 4000)
+        first_seen_in_order(await relayed(kafka, topic, query), 4000)
 
 
 async def test_nothing_is_lost_while_kafka_is_away(
@@ -157,5 +143,4 @@ async def test_nothing_is_lost_while_kafka_is_away(
         finally:
             await asyncio.to_thread(kafka.start)
         await publish(session_maker, topic, range(1000, 1500))
-        await eventually(lambda: query("SELECT 1 FROM outbox LIMIT 1"), lambda rows: not rows, seconds=60)
-    first_seen_in_order(await consume(kafka, topic, 1500), 1500)
+        first_seen_in_order(await relayed(kafka, topic, query, seconds=60), 1500)
