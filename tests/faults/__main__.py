@@ -31,7 +31,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="show the results that are known, and run nothing")
     options = parser.parse_args()
     if options.list:
-        say(results.table(results.kept().values()))
+        known = [result for result in results.kept().values() if result.mutation is None]
+        say(f"{results.table(results.kept().values())}\n\n{results.totals(known)}")
         return 0
     wanted = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
     allow_everything()

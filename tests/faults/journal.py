@@ -1,9 +1,12 @@
-"""What the driver of a run was told: which messages Kafka acknowledged, which writes the API answered with success."""
+"""What the driver of a run was told: which messages Kafka acknowledged, what the API answered with success."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
+
+from shared.events.vocabulary import ActivityEventType
 
 
 class Outcome(StrEnum):
@@ -33,6 +36,19 @@ class Write:
     outcome: Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a person marked as read: some events, or all up to a position, of one type or of any."""
+
+    user_id: UUID
+    event_ids: tuple[UUID, ...]
+    up_to: int
+    event_type: ActivityEventType | None
+    outcome: Outcome
+    marked: int | None
+    """How many the answer said had become read by it; None where an attempt before it went without an answer."""
+
+
 @dataclass(slots=True)
 class Journal:
     """All of a run."""
@@ -42,15 +58,17 @@ class Journal:
     bad: set[tuple[bytes, bytes | None]] = field(default_factory=set)
     """Key and value of what can never be processed."""
     writes: list[Write] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
     sessions: list[UUID] = field(default_factory=list)
     """Sessions whose login was answered."""
     statuses: dict[int, int] = field(default_factory=dict)
     """How often each HTTP status was answered; 0 for no answer."""
 
-    def outcomes(self) -> Counter[Outcome]:
-        """How the writes ended."""
-        return Counter(write.outcome for write in self.writes)
-
     def count(self, status: int) -> None:
         """Note one answer."""
         self.statuses[status] = self.statuses.get(status, 0) + 1
+
+
+def ended(asked: Iterable[Write | Mark]) -> dict[str, int]:
+    """How these ended: how many in each way."""
+    return dict(Counter(str(one.outcome) for one in asked))

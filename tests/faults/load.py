@@ -1,8 +1,6 @@
 """The mixed load of a run: an engine that publishes, and leaders who work on what it found."""
 
 import asyncio
-import json
-from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -15,13 +13,12 @@ import httpx
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from tests.e2e.api import PASSWORD, id_of
+from tests.e2e.api import id_of
 from tests.faults.engine import EngineLoad, Outgoing
 from tests.faults.journal import Action, Journal, Outcome, Write
+from tests.faults.person import Person
 
 _ACKNOWLEDGE_SECONDS: Final = 12.0
-_ANSWER_SECONDS: Final = 10.0
-_ATTEMPTS: Final = 3
 _ROLES: Final = {
     "clinical": "clinical_leadership",
     "nursing": "nursing_leadership",
@@ -97,21 +94,20 @@ class Engine:
                     await producer.stop()
 
 
-class Leader:
-    """A person who works through the gateway, and tries again with the same key when no answer comes."""
+class Leader(Person):
+    """Assigns, moves and notes, and tries again with the same key when no answer comes."""
 
     def __init__(self, seed: int, name: str, url: str, load: EngineLoad, journal: Journal) -> None:
-        self._random = Random(f"leader {seed} {name}")  # noqa: S311 - to be the same again
-        self._name = name
+        super().__init__(Random(f"leader {seed} {name}"), name, url, journal)  # noqa: S311 - to be the same again
         self._seed = seed
-        self._client = httpx.AsyncClient(base_url=url, timeout=_ANSWER_SECONDS)
         self._load = load
-        self._journal = journal
         self._number = 0
-        self._me: str | None = None
         self._assignees: list[dict[str, str]] = []
         self._mine: list[UUID] = []
-        self._actions: list[tuple[int, Callable[[], Awaitable[None]]]] = [
+
+    def actions(self) -> Sequence[tuple[int, Callable[[], Awaitable[Any]]]]:
+        """Each with its weight."""
+        return (
             (5, self._assign),
             (5, self._move),
             (3, self._comment),
@@ -119,38 +115,21 @@ class Leader:
             (2, self._snooze),
             (1, self._bulk),
             (2, self._read),
-            (1, self._log_in),
-        ]
+            (1, self.log_in),
+        )
 
-    async def run(self, seconds: float, every: float) -> None:
-        """Work for so long."""
-        end = monotonic() + seconds
-        weights = [weight for weight, _ in self._actions]
-        async with self._client:
-            while monotonic() < end:
-                if self._me is None:
-                    await self._log_in()
-                else:
-                    await self._random.choices([act for _, act in self._actions], weights)[0]()
-                await asyncio.sleep(every)
-
-    async def _log_in(self) -> None:
-        body = {"email": f"{self._name}@demo.example", "password": PASSWORD}
-        answer = await self._ask("POST", "/api/auth/login", body)
-        if answer is None or answer.status_code != 200:
-            return
-        token = answer.json()["access_token"]
-        self._client.headers["authorization"] = f"Bearer {token}"
-        claims = json.loads(urlsafe_b64decode(token.split(".")[1] + "=="))
-        self._journal.sessions.append(UUID(claims["sid"]))
-        self._me = claims["sub"]
+    async def log_in(self) -> bool:
+        """Begin a session, and learn once who can be given work."""
+        if not await super().log_in():
+            return False
         if not self._assignees:
-            found = await self._ask("GET", "/api/assignees")
+            found = await self.ask("GET", "/api/assignees")
             if found is not None and found.status_code == 200:
                 self._assignees = [one for one in found.json()["assignees"] if one["role"] in _ROLES.values()]
+        return True
 
     async def _read(self) -> None:
-        await self._ask("GET", self._random.choice(("/api/signals?limit=5", "/api/feed?limit=5", "/api/assignments")))
+        await self.ask("GET", self._random.choice(("/api/signals?limit=5", "/api/feed?limit=5", "/api/assignments")))
 
     async def _assign(self) -> None:
         signal = self._some_signal()
@@ -159,7 +138,7 @@ class Leader:
         marker = self._marker()
         headers = {}
         if signal in self._mine:
-            shown = await self._ask("GET", f"/api/signals/{signal}/assignment")
+            shown = await self.ask("GET", f"/api/signals/{signal}/assignment")
             if shown is None or shown.status_code != 200:
                 return
             headers["if-match"] = shown.headers["etag"]
@@ -176,7 +155,7 @@ class Leader:
         if not self._mine:
             return
         signal = self._random.choice(self._mine[-6:])
-        shown = await self._ask("GET", f"/api/signals/{signal}/assignment")
+        shown = await self.ask("GET", f"/api/signals/{signal}/assignment")
         if shown is None or shown.status_code != 200:
             return
         allowed = [status for status in shown.json()["allowed_next_statuses"] if shown.json()["status"] != "new"]
@@ -230,7 +209,7 @@ class Leader:
             actions.append((Action.MOVE if signal in self._mine else Action.ASSIGN, marker, signal))
         if not items:
             return
-        answer = await self._repeat("POST", "/api/assignments/bulk", {"items": items}, self._marker(), {})
+        answer = await self._with_key("POST", "/api/assignments/bulk", {"items": items}, self._marker(), {})
         for place, (action, marker, signal) in enumerate(actions):
             outcome = _outcome(answer)
             if answer is not None and outcome is Outcome.DONE:
@@ -254,37 +233,15 @@ class Leader:
     async def _write(
         self, method: str, path: str, body: dict[str, Any], key: str, headers: dict[str, str] | None = None
     ) -> Outcome:
-        return _outcome(await self._repeat(method, path, body, key, headers or {}))
+        return _outcome(await self._with_key(method, path, body, key, headers or {}))
 
-    async def _repeat(
+    async def _with_key(
         self, method: str, path: str, body: dict[str, Any], key: str, headers: dict[str, str]
     ) -> httpx.Response | None:
-        """The last answer, after trying again what may have failed; None where there was none that says anything."""
-        unsure = False
-        for attempt in range(_ATTEMPTS):
-            answer = await self._ask(method, path, body, headers | {"idempotency-key": key.replace(" ", "-")})
-            if answer is not None and answer.status_code == 401:
-                await self._log_in()
-            elif answer is not None and answer.status_code < 500:
-                # With an attempt before it whose fate is unknown, a refusal may be the effect of that one.
-                return None if unsure and answer.status_code >= 400 else answer
-            else:
-                unsure = True
-            await asyncio.sleep(0.3 * 2**attempt)
-        return None
-
-    async def _ask(
-        self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
-    ) -> httpx.Response | None:
-        try:
-            answer = await self._client.request(method, path, json=body, headers=headers)
-        except httpx.TransportError:
-            self._journal.count(0)
-            return None
-        self._journal.count(answer.status_code)
-        if answer.status_code == 401:
-            self._me = None
-        return answer
+        """The answer to a write that is done once however often it is asked for; None where nobody can know."""
+        answer, unsure = await self.repeat(method, path, body, headers | {"idempotency-key": key.replace(" ", "-")})
+        # With an attempt before it whose fate is unknown, a refusal may be the effect of that one.
+        return None if answer is None or (unsure and answer.status_code >= 400) else answer
 
 
 def _outcome(answer: httpx.Response | None) -> Outcome:

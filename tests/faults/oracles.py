@@ -8,12 +8,13 @@ from tests.faults.journal import Journal
 from tests.faults.model import Expected, expect
 from tests.faults.oracles_engine import ENGINE_ORACLES
 from tests.faults.oracles_people import PEOPLE_ORACLES
+from tests.faults.oracles_readers import READER_ORACLES
 from tests.support.observation import Observation
 from tests.support.oracles import EVERY_ORACLE, few
 
 Oracle = Callable[[Observation, Journal, Expected], Iterable[str]]
 
-ORACLES: Final[Sequence[Oracle]] = (*ENGINE_ORACLES, *PEOPLE_ORACLES)
+ORACLES: Final[Sequence[Oracle]] = (*ENGINE_ORACLES, *PEOPLE_ORACLES, *READER_ORACLES)
 
 
 def judge(seen: Observation, journal: Journal) -> list[str]:

@@ -1,4 +1,4 @@
-"""Waiting until nothing moves any more: everybody ready, nothing unsent, nothing unread, twice in a row."""
+"""Waiting until nothing moves any more: everybody ready, nothing unsent, unread or unflagged, twice in a row."""
 
 import asyncio
 from collections.abc import Iterator
@@ -55,6 +55,13 @@ _UNSENT: Final = " UNION ALL ".join(
 )
 
 
+_UNFLAGGED: Final = """
+    SELECT EXISTS (SELECT FROM activity.feed_read_bits WHERE NOT flagged)
+        OR (SELECT position FROM activity.feed_read_sweep)
+           < (SELECT coalesce(max(position), 0) FROM activity.feed_read_watermarks)
+"""
+
+
 class RestlessError(Exception):
     """Something still moves, or stands still half-way, when all has long been well again."""
 
@@ -92,11 +99,13 @@ async def _look(stack: FaultyStack) -> tuple[Ends, list[str]]:
         unsent = {row["service"]: row["rows"] for row in await connection.fetch(_UNSENT)}
         found = await read_ends(servers)
         rows = await connection.fetch(_QUERY)
+        unflagged = await connection.fetchval(_UNFLAGGED)
     finally:
         await connection.close()
     stored = {(row["consumer_group"], row["topic"], row["partition"]): row["next_offset"] for row in rows}
     missing = [f"{service} has {rows} unsent rows" for service, rows in unsent.items() if rows]
     missing += unread(found, stored)
+    missing += ["what was read is not flagged yet"] if unflagged else []
     if not missing:
         instances = [instance for service in SERVICES for instance in stack.instances(service)]
         ready = await asyncio.gather(*(asyncio.to_thread(getattr, one, "is_ready") for one in instances))

@@ -1,5 +1,6 @@
 """What became of each seed: one line of JSON each, outside git, and a table for people."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ PLACE: Final = Path(__file__).resolve().parents[2] / "build" / "faults"
 """Where results are kept, and the logs of seeds that went red."""
 
 _LEAST: Final = 50
-_LEAST_WRITES: Final = 5
+_LEAST_DONE: Final = 5
 _SEVERAL: Final = 5
 
 _LINES: Final = PLACE / "results.jsonl"
@@ -31,10 +32,17 @@ class Result(Struct, frozen=True, kw_only=True):
     """How many messages of the engine Kafka acknowledged."""
     writes: dict[str, int]
     """How the writes of people ended."""
+    marks: dict[str, int]
+    """How the marking as read of readers ended."""
     events: int
     """How many events the services told."""
     seconds: float
     complaints: list[str]
+
+    @property
+    def brought(self) -> list[str]:
+        """The faults that something met."""
+        return [fault for fault in self.faults if fault not in self.left_out and fault not in self.missed]
 
     @property
     def is_green(self) -> bool:
@@ -66,7 +74,7 @@ def kept() -> dict[tuple[int, str | None], Result]:
 def idleness(results: Sequence[Result]) -> list[str]:
     """What there was too little of: where nobody asks and nothing breaks, everything holds.
 
-    One seed may hit those who would let people in. Of several, people's writes are looked at all together.
+    One seed may hit those who would let people in. Of several, what people did is looked at all together.
     """
     found = [
         f"seed {result.seed} had {result.messages} messages and {result.events} events, {_LEAST} at least"
@@ -74,10 +82,11 @@ def idleness(results: Sequence[Result]) -> list[str]:
         if min(result.messages, result.events) < _LEAST
     ]
     if len(results) >= _SEVERAL:
-        writes = sum(result.writes.get("done", 0) for result in results) / len(results)
-        brought = sum(len(result.faults) - len(result.left_out) - len(result.missed) for result in results)
-        if writes < _LEAST_WRITES:
-            found.append(f"{writes:.1f} writes of people were done in a seed, {_LEAST_WRITES} at least")
+        for name, asked in (("writes", [one.writes for one in results]), ("marks", [one.marks for one in results])):
+            done = sum(each.get("done", 0) for each in asked) / len(results)
+            if done < _LEAST_DONE:
+                found.append(f"{done:.1f} {name} of people were done in a seed, {_LEAST_DONE} at least")
+        brought = sum(len(result.brought) for result in results)
         if brought < sum(len(result.faults) for result in results) / 2:
             found.append(f"only {brought} faults were brought")
     return found
@@ -88,12 +97,29 @@ def table(results: Iterable[Result]) -> str:
     lines = []
     for result in sorted(results, key=lambda one: (one.mutation or "", one.seed)):
         verdict = "green" if result.is_green else "RED"
-        counts = f"{result.messages} messages, {result.writes.get('done', 0)} writes, {result.events} events"
-        not_brought = {*result.left_out, *result.missed}
-        faults = "; ".join(fault for fault in result.faults if fault not in not_brought)
+        counts = _counts([result])
         broken = f"({result.mutation})  " if result.mutation else ""
-        lines.append(f"{result.seed:>5}  {verdict:<5}  {result.seconds:>4.0f} s  {counts}  {broken}{faults}")
+        lines.append(
+            f"{result.seed:>5}  {verdict:<5}  {result.seconds:>4.0f} s  {counts}  {broken}{'; '.join(result.brought)}"
+        )
         lines += [f"{'':>7}left out: {fault}" for fault in result.left_out]
         lines += [f"{'':>7}missed: {fault}" for fault in result.missed]
         lines += [f"{'':>7}{complaint}" for complaint in result.complaints]
     return "\n".join(lines)
+
+
+def totals(results: Sequence[Result]) -> str:
+    """All of them together, and how many faults of each kind were brought."""
+    green = sum(result.is_green for result in results)
+    kinds = Counter(fault.split()[1] for result in results for fault in result.brought)
+    by_kind = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    return f"{len(results)} seeds, {green} green: {_counts(results)}\n{kinds.total()} faults: {by_kind}"
+
+
+def _counts(results: Iterable[Result]) -> str:
+    """What there was to go wrong; of what people asked for, what was answered with success."""
+    sums = Counter[str]()
+    for result in results:
+        sums += Counter(messages=result.messages, events=result.events)
+        sums += Counter(writes=result.writes.get("done", 0), marks=result.marks.get("done", 0))
+    return ", ".join(f"{sums[name]} {name}" for name in ("messages", "writes", "marks", "events"))

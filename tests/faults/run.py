@@ -19,11 +19,12 @@ from deploy.local.processes import PROJECT_ROOT
 from deploy.local.service import module_command
 from tests.faults.engine import EngineLoad
 from tests.faults.injection import Injector
-from tests.faults.journal import Journal
+from tests.faults.journal import Journal, ended
 from tests.faults.load import Engine, Leader
 from tests.faults.mutations import SQL, Mutation
 from tests.faults.oracles import judge
 from tests.faults.quiescence import RestlessError, rest
+from tests.faults.reader import Reader
 from tests.faults.results import PLACE, Result
 from tests.faults.schedule import LOAD_SECONDS, Fault, schedule
 from tests.faults.stack import FaultyStack, copy_state, mutated_command, remove_state
@@ -31,8 +32,10 @@ from tests.support.observation import EVENT_TOPICS, Observation, Places, observe
 from tests.support.stack import free_settings
 
 _LEADERS: Final = ("admin", "clinical", "nursing", "administration")
+_READERS: Final = ("nursing", "nursing", "clinical")
 _MESSAGES_EVERY_SECONDS: Final = 0.08
 _WRITES_EVERY_SECONDS: Final = 0.1
+_MARKS_EVERY_SECONDS: Final = 0.3
 _PEACE_SECONDS: Final = 2.0
 _REST_SECONDS: Final = 120.0
 _SLOWEST_COMMAND_SECONDS: Final = 60.0
@@ -82,7 +85,8 @@ async def run(
             left_out=left_out,
             missed=missed,
             messages=len(journal.acknowledged),
-            writes={str(outcome): number for outcome, number in journal.outcomes().items()},
+            writes=ended(journal.writes),
+            marks=ended(journal.marks),
             events=len(seen.records(*EVENT_TOPICS)),
             seconds=round(monotonic() - began, 1),
             complaints=complaints,
@@ -114,6 +118,9 @@ async def _rehearse(
             for name in _LEADERS:
                 leader = Leader(seed, name, stack.gateway_url, load, journal)
                 at_once.create_task(leader.run(LOAD_SECONDS, _WRITES_EVERY_SECONDS))
+            for window, name in enumerate(_READERS):
+                reader = Reader(seed, window, name, stack.gateway_url, journal)
+                at_once.create_task(reader.run(LOAD_SECONDS, _MARKS_EVERY_SECONDS))
         notes(f"the load is over: {len(journal.acknowledged)} messages, answers {journal.statuses}")
         try:
             calm = await rest(stack, _REST_SECONDS)

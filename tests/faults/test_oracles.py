@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -52,6 +53,16 @@ def _lost(table: str) -> Doctoring:
 
 def _changed(table: str, **values: object) -> Doctoring:
     return lambda world: world.rows(table)[0].update(values)
+
+
+def _remarked(world: World, place: int, **values: Any) -> None:
+    world.journal.marks[place] = replace(world.journal.marks[place], **values)
+
+
+def _told_too_many(world: World) -> None:
+    """More than were marked, though one attempt's number is not known."""
+    _remarked(world, 0, marked=None)
+    _remarked(world, 1, marked=3)
 
 
 DOCTORINGS: dict[str, list[Doctoring]] = {
@@ -132,6 +143,20 @@ DOCTORINGS: dict[str, list[Doctoring]] = {
         ),
     ],
     "work is at the latest detection": [_changed("assignments", signal_id=uuid4()), _doubled("assignments")],
+    "acknowledged marks are read": [
+        _lost("read_singly"),
+        _changed("read_up_to", position=0),
+        _changed("read_up_to", position=2),
+        _changed("read_singly", user_id=uuid4()),
+        lambda world: _remarked(world, 2, outcome=Outcome.DONE),
+        lambda world: _remarked(world, 0, outcome=Outcome.REFUSED),
+    ],
+    "marks are counted once": [
+        lambda world: _remarked(world, 0, marked=0),
+        lambda world: _remarked(world, 0, marked=2),
+        _told_too_many,
+    ],
+    "flags say who has read": [_changed("feed", read=False), lambda world: world.rows("feed")[1].update(read=True)],
     "events tell the state": [_changed("known_assignments", status="in_progress"), _lost("known_assignments")],
 }
 
@@ -167,3 +192,16 @@ def test_a_write_without_an_answer_may_be_there_or_not() -> None:
         world = World()
         world.journal.writes = [Write(Action.ASSIGN, marker, Outcome.UNKNOWN)]
         assert judge(world.seen, world.journal) == []
+
+
+def test_a_mark_without_an_answer_may_be_there_or_not() -> None:
+    for place in range(3):
+        world = World()
+        _remarked(world, place, outcome=Outcome.UNKNOWN, marked=None)
+        assert judge(world.seen, world.journal) == []
+
+
+def test_what_a_first_attempt_marked_its_answer_need_not_count() -> None:
+    world = World()
+    _remarked(world, 0, marked=None)
+    assert judge(world.seen, world.journal) == []

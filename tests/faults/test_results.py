@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.results import Result, idleness, table
+from tests.faults.results import Result, idleness, table, totals
 
 
 def result(seed: int = 1, **values: Any) -> Result:
@@ -13,12 +13,30 @@ def result(seed: int = 1, **values: Any) -> Result:
         "left_out": [],
         "messages": 400,
         "writes": {"done": 30},
+        "marks": {"done": 20},
         "events": 300,
         "seconds": 45.0,
         "complaints": [],
         "mutation": None,
     }
     return Result(seed=seed, **(usual | values))
+
+
+def test_the_table_names_each_seed_with_its_faults_and_complaints() -> None:
+    red = result(7, left_out=["1s kill signals"], seconds=60.2, complaints=["stored is published: something"])
+    assert table([red]).splitlines() == [
+        "    7  RED      60 s  400 messages, 30 writes, 20 marks, 300 events  2s cut gateway-auth",
+        "       left out: 1s kill signals",
+        "       stored is published: something",
+    ]
+
+
+def test_totals_count_what_was_brought_by_kind() -> None:
+    results = [result(1), result(2, missed=["1s kill signals"]), result(3, complaints=["one", "two"])]
+    assert totals(results).splitlines() == [
+        "3 seeds, 2 green: 1200 messages, 90 writes, 60 marks, 900 events",
+        "5 faults: 3 cut, 2 kill",
+    ]
 
 
 def test_a_fault_that_met_nothing_is_not_told_as_brought() -> None:
@@ -39,6 +57,7 @@ def test_seeds_with_a_load_are_no_idle_ones() -> None:
         ({"events": 3}, "seed 0 had 400 messages and 3 events"),
         ({"writes": {"done": 4, "refused": 80}}, "4.0 writes of people"),
         ({"writes": {"unknown": 80}}, "0.0 writes of people"),
+        ({"marks": {"done": 4, "refused": 80}}, "4.0 marks of people"),
         ({"missed": ["1s kill signals", "2s cut gateway-auth"]}, "only 0 faults"),
     ],
 )

@@ -13,7 +13,6 @@ from shared.access import access_subscription
 from tests.faults.engine import EngineLoad
 from tests.faults.mutations import PATCHES, SQL, Mutation
 from tests.faults.quiescence import GROUPS, unread
-from tests.faults.results import Result, table
 from tests.faults.schedule import LOAD_SECONDS, SERVERS, SERVICES, Kind, links, schedule
 
 
@@ -73,22 +72,3 @@ def test_what_a_group_has_not_read_is_named() -> None:
     ends = {("compass.signals.v1", 3): 5}
     stored = {("workflow.signals", "compass.signals.v1", 3): 5, ("activity.signals", "compass.signals.v1", 3): 4}
     assert list(unread(ends, stored)) == ["activity.signals is at 4 of 5 in compass.signals.v1/3"]
-
-
-def test_the_table_names_each_seed_with_its_faults_and_complaints() -> None:
-    result = Result(
-        seed=7,
-        mutation=None,
-        faults=["1s kill signals", "2s clock-step auth 3s (+20)"],
-        left_out=["2s clock-step auth 3s (+20)"],
-        messages=3,
-        writes={"done": 2},
-        events=4,
-        seconds=60.2,
-        complaints=["stored is published: something"],
-    )
-    assert table([result]).splitlines() == [
-        "    7  RED      60 s  3 messages, 2 writes, 4 events  1s kill signals",
-        "       left out: 2s clock-step auth 3s (+20)",
-        "       stored is published: something",
-    ]

@@ -10,9 +10,10 @@ import msgspec
 from shared.events import envelope, topics
 from shared.events.envelope import Envelope
 from shared.events.operations import rejection_id
+from shared.events.vocabulary import ActivityEventType
 from tests.e2e.api import id_of
 from tests.faults.engine import entity_of
-from tests.faults.journal import Action, Journal, Outcome, Write
+from tests.faults.journal import Action, Journal, Mark, Outcome, Write
 from tests.support.factories import engine_signal
 from tests.support.observation import Observation, Record, Row
 
@@ -64,6 +65,7 @@ class World:
         rejection = rejection_id("signals.ingest", *_BAD_PLACE)
         operations = topics.COMPASS_OPERATIONS.name
         self.tell(operations, "signals", "message.rejected", rejection, 1, {}, "technical_error")
+        self._reads()
 
     def rows(self, table: str) -> list[Row]:
         """A table's rows, to be changed."""
@@ -111,12 +113,25 @@ class World:
         )
         if feed_type is not None:
             feed = self.rows("feed")
-            feed.append(common | {"id": event.id, "event_type": feed_type, "position": len(feed) + 1})
+            feed.append(common | {"id": event.id, "event_type": feed_type, "position": len(feed) + 1, "read": False})
 
     def _engine(self, topic: str, key: bytes, value: bytes) -> None:
         records = self.seen.topics.setdefault(topic, [])
         self.journal.acknowledged.append((topic, 0, len(records), key, value))
         records.append(Record(topic, 0, len(records), key, value))
+
+    def _reads(self) -> None:
+        """The user has read the first event, and beyond the second the only one of its type; the last was refused."""
+        first, _, third, last = self.rows("feed")
+        self.journal.marks = [
+            Mark(_USER, (), 1, None, Outcome.DONE, 1),
+            Mark(_USER, (), 3, ActivityEventType(third["event_type"]), Outcome.DONE, 1),
+            Mark(_USER, (last["id"],), 0, None, Outcome.REFUSED, None),
+        ]
+        self.seen.tables["read_up_to"] = [{"user_id": _USER, "position": 1}]
+        self.seen.tables["read_singly"] = [{"user_id": _USER, "position": 3}]
+        for event in (first, third):
+            event["read"] = True
 
     def _dead_letter(self) -> None:
         topic, partition, offset = _BAD_PLACE

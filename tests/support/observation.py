@@ -63,8 +63,14 @@ _QUERIES: Final = {
         FROM activity.audit_log ORDER BY position
     """,
     "feed": """
-        SELECT id, event_type::text, source, subject, sequence, type, position
+        SELECT id, event_type::text, source, subject, sequence, type, position, read
         FROM activity.activity_events ORDER BY position
+    """,
+    "read_up_to": "SELECT user_id, position FROM activity.feed_read_watermarks",
+    "read_singly": """
+        SELECT noted.user_id, event.position FROM activity.feed_read_bits AS noted
+        JOIN activity.activity_events AS event ON event.position / length(noted.bits) = noted.block
+        WHERE get_bit(noted.bits, (event.position % length(noted.bits))::integer) = 1
     """,
     "gaps": "SELECT source, subject, first, last FROM activity.sequence_gaps",
     "known_assignments": """
