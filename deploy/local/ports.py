@@ -1,8 +1,13 @@
 """Looking at ports before a server is started on them, so that a clash is named instead of timing out."""
 
+import fcntl
+import os
 import socket
+import tempfile
+from functools import cache
+from pathlib import Path
 from random import SystemRandom
-from typing import Final
+from typing import IO, Final
 
 from deploy.local.errors import StackError
 
@@ -12,6 +17,8 @@ HOST = "127.0.0.1"
 # just while that is being started again.
 _FIRST_FREE: Final = 20_000
 _LAST_FREE: Final = 31_999
+# A process's own locks do not keep it from anything.
+_given: Final[set[int]] = set()
 
 
 def is_free(port: int) -> bool:
@@ -44,15 +51,31 @@ def accepts_connections(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nothing uses at the moment."""
+    """A port that nothing uses, and that nobody else is given by this function."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports that nothing uses at the moment, and that no connection is given later."""
-    ports: set[int] = set()
+    """Different ports that nothing uses, that no connection is given later, and that nobody else is given here."""
+    ports: list[int] = []
     while len(ports) < count:
         port = SystemRandom().randint(_FIRST_FREE, _LAST_FREE)
-        if is_free(port):
-            ports.add(port)
-    return list(ports)
+        if port not in _given and is_free(port) and _reserve(port):
+            _given.add(port)
+            ports.append(port)
+    return ports
+
+
+@cache
+def _reservations() -> IO[bytes]:
+    """A file of which each byte is a port; who has locked it has the port. Locks end with their process."""
+    return (Path(tempfile.gettempdir()) / f"compass-ports-{os.getuid()}").open("ab")
+
+
+def _reserve(port: int) -> bool:
+    """Keep other processes from taking the port for free while no server listens there yet."""
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True

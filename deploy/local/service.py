@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 
 import httpx
@@ -83,14 +83,28 @@ class ServiceProcess:
             return False
 
     def wait_until_ready(self, seconds: float) -> None:
-        """Return once it is ready; StackError, with the end of its log, when it ended or takes longer."""
-        poll_until(lambda: self.is_ready or not self.process.is_running, seconds, interval=0.1)
-        if not self.process.is_running:
-            problem = f"ended at once ({self.process.exit_status})"
-        elif not self.is_ready:
-            problem = f"is not ready after {seconds:.0f} s"
-        else:
-            return
-        raise StackError(
-            f"the service {self.name} {problem}. The end of {self.process.log_path}:\n{self.process.log_tail()}"
-        )
+        """As the function, for this one alone."""
+        wait_until_ready([self], seconds)
+
+
+def wait_until_ready(services: Collection[ServiceProcess], seconds: float) -> None:
+    """Return once all are ready.
+
+    Raises:
+        StackError: with the end of its log, for one that has ended, or that is not ready in time. Services wait for
+            one another's messages, so that one that ended keeps others from being ready: it is the one that is named.
+    """
+
+    def ended() -> list[ServiceProcess]:
+        return [service for service in services if not service.process.is_running]
+
+    if poll_until(lambda: bool(ended()) or all(service.is_ready for service in services), seconds, interval=0.1):
+        late = ended()
+        problem = "ended at once ({status})"
+    else:
+        late = [service for service in services if not service.is_ready]
+        problem = f"is not ready after {seconds:.0f} s"
+    for service in late:
+        process = service.process
+        what = problem.format(status=process.exit_status)
+        raise StackError(f"the service {service.name} {what}. The end of {process.log_path}:\n{process.log_tail()}")

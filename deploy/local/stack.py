@@ -9,7 +9,7 @@ from deploy.local.kafka import EmbeddedKafka
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import clear_left_overs, release_guard
 from deploy.local.secrets import SERVICES, load_or_make
-from deploy.local.service import CommandOf, ServiceProcess, module_command, service_environment
+from deploy.local.service import CommandOf, ServiceProcess, module_command, service_environment, wait_until_ready
 from deploy.local.settings import LocalSettings
 from deploy.local.state import StateLock
 from deploy.local.supervisor import Part, Supervisor
@@ -99,8 +99,7 @@ class LocalStack:
         """The four services at once; returns when all are ready."""
         for name, service in self.services.items():
             self._start(f"the service {name}", service)
-        for service in self.services.values():
-            service.wait_until_ready(READY_SECONDS)
+        wait_until_ready(self.services.values(), READY_SECONDS)
 
     def supervisor(self, say: Callable[[str], None] = print) -> Supervisor:
         """Who looks after the parts that run now."""

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.local.errors import StackError
 from deploy.local.logs import LIMIT_BYTES, bound
-from deploy.local.ports import free_port, require_free
+from deploy.local.ports import free_port, free_ports, require_free
 from deploy.local.processes import PROJECT_ROOT, Command, ManagedProcess, clear_left_overs, poll_until, release_guard
 
 SLEEP = [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(600)"]
@@ -29,6 +29,9 @@ FAMILY = [
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
     "print('begun', child.pid, flush=True); time.sleep(600)",
 ]
+
+# Where nobody else looks for a free one.
+FEW_PORTS = range(19_900, 19_930)
 
 
 def started(state_dir: Path, arguments: list[str], name: str = "one", stop_seconds: float = 10.0) -> ManagedProcess:
@@ -150,6 +153,26 @@ def test_a_port_in_use_is_named_with_the_variable_that_changes_it() -> None:
         with pytest.raises(StackError, match=rf"port {port} for the gateway is in use .* COMPASS_GATEWAY_PORT"):
             require_free(port, "the gateway", "COMPASS_GATEWAY_PORT")
     require_free(free_port(), "the gateway", "COMPASS_GATEWAY_PORT")
+
+
+def test_no_port_is_given_twice_before_a_server_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = f"""from deploy.local import ports
+ports._FIRST_FREE = {FEW_PORTS[0]}
+ports._LAST_FREE = {FEW_PORTS[-1]}
+print(*ports.free_ports(10), flush=True)
+input()
+"""
+    monkeypatch.setattr("deploy.local.ports._FIRST_FREE", FEW_PORTS[0])
+    monkeypatch.setattr("deploy.local.ports._LAST_FREE", FEW_PORTS[-1])
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        theirs = {int(port) for port in other.stdout.readline().split()}
+        mine = [*free_ports(4), free_port(), *free_ports(3)]
+        other.communicate(b"\n", timeout=20)
+    assert len(theirs) == 10
+    assert len(set(mine)) == 8
+    assert theirs.isdisjoint(mine)
 
 
 def test_a_log_is_emptied_where_there_is_no_room_for_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

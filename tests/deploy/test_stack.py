@@ -100,6 +100,22 @@ def test_a_service_that_ends_at_once_is_explained_by_its_log(tmp_path: Path) -> 
         stack.stop()
 
 
+def test_who_ended_is_named_and_not_who_waits_for_it(tmp_path: Path) -> None:
+    def command_of(service: str) -> list[str]:
+        return [
+            sys.executable,
+            "-c",
+            "raise SystemExit('no key')" if service == "auth" else "import time; time.sleep(60)",
+        ]
+
+    stack = LocalStack(free_settings(tmp_path), command_of=command_of)
+    try:
+        with pytest.raises(StackError, match=r"auth ended at once \(exit status 1\)(.|\n)*no key"):
+            stack.start_services()
+    finally:
+        stack.stop()
+
+
 def test_services_are_told_all_they_need_and_only_auth_the_key(stand_ins: LocalStack) -> None:
     signals, auth = (stand_ins.service_environment(name) for name in ("signals", "auth"))
     assert signals["COMPASS_ENVIRONMENT"] == "local"

@@ -12,7 +12,7 @@ from deploy.local.envoy import EmbeddedEnvoy
 from deploy.local.ports import free_ports
 from deploy.local.processes import PROJECT_ROOT, release_guard
 from deploy.local.secrets import SERVICES
-from deploy.local.service import ServiceProcess, module_command
+from deploy.local.service import ServiceProcess, module_command, wait_until_ready
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import READY_SECONDS, LocalStack
 from shared.settings import PREFIX
@@ -45,8 +45,7 @@ class Instances:
         """Start all of them at once; returns when all are ready."""
         for service in self.services.values():
             service.start()
-        for service in self.services.values():
-            service.wait_until_ready(READY_SECONDS)
+        wait_until_ready(self.services.values(), READY_SECONDS)
 
     def stop(self) -> None:
         """SIGTERM for all that run."""
