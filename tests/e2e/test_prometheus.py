@@ -31,6 +31,7 @@ MAY_BE_EMPTY: Final = (
     "compass_messages_rejected_total",
     "compass_activity_",
     'status=~"401|403|429"',
+    'sum by (method, route, status) (rate(compass_http_request_seconds_count{service=~".*",status=~"5.."}',
 )
 
 
