@@ -221,11 +221,11 @@ def differences(old: Content, new: Content) -> list[str]:
     if old == new:
         return []
     pairs = zip(FIELDS, msgspec.structs.astuple(old), msgspec.structs.astuple(new), strict=True)
-    return [name for name, before, after in pairs if before != after and _plain(before) != _plain(after)]
-
-
-def _plain(value: Any) -> Any:
-    return _decode(value) if isinstance(value, Raw) else value
+    return [
+        name
+        for name, before, after in pairs
+        if before != after and not (isinstance(before, Raw) and _decode(before) == _decode(after))
+    ]
 
 
 def _json(value: Any) -> Raw:

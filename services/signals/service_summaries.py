@@ -46,9 +46,10 @@ def recorded(content: Content, metric: MetricEntry | None, detected_at: datetime
 
 def corrected(content: Content, metric: MetricEntry | None, changed: Sequence[str]) -> str:
     """The same detection with other values."""
-    words = [_FIELD_WORDS.get(name, name.removeprefix("simplified_").replace("_", " ")) for name in changed]
-    if len(words) > _MOST_FIELDS:
-        words[_MOST_FIELDS:] = [f"{len(words) - _MOST_FIELDS} more"]
+    named = changed[:_MOST_FIELDS]
+    words = [_FIELD_WORDS.get(name, name.removeprefix("simplified_").replace("_", " ")) for name in named]
+    if len(changed) > _MOST_FIELDS:
+        words.append(f"{len(changed) - _MOST_FIELDS} more")
     return f"{_place(content)}: {_name(content, metric)} was corrected ({', '.join(words)}), {_kind(content)}."
 
 
