@@ -31,6 +31,8 @@ from tests.support.stack import temporary_state_dir
 
 _PEER: Final = "compass_peer"
 _SECONDS: Final = 240
+# Two instances with three members each would have six batches for two cores; fewer is what an operator would set.
+_MEMBERS: Final = {1: 3, 2: 2}
 _COMMITS: Final = """
     SELECT pg_xact_commit_timestamp(xmin) AS at, count(*) AS rows FROM signals
     WHERE pg_xact_commit_timestamp(xmin) >= $1 GROUP BY xmin ORDER BY at
@@ -161,6 +163,7 @@ class Sides:
             "COMPASS_ENVIRONMENT": "local",
             "COMPASS_DATABASE_URL": self._servers.postgres.service_url("signals"),
             "COMPASS_KAFKA_BOOTSTRAP_SERVERS": self._servers.kafka.bootstrap_servers,
+            "COMPASS_INGEST_MEMBERS": str(_MEMBERS[instances]),
         }
         command = Command([sys.executable, "-m", "benchmarks.ingest_instance", topic, group], environment)
         processes = [ManagedProcess(f"ingest-{number}", command, self._state_dir) for number in range(instances)]

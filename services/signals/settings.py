@@ -15,4 +15,7 @@ class SignalsSettings(ServiceSettings):
     """
 
     signals_port: Annotated[int, Field(ge=1, le=65535)] = 8101
+    ingest_members: Annotated[
+        int, Field(ge=1, le=6, description="Batches of the engine's signals that one instance stores side by side.")
+    ] = 3
     classification: ClassificationSettings = ClassificationSettings()

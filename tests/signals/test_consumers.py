@@ -1,5 +1,6 @@
 """The wiring: FastStream delivers to the subscription, raw headers and all."""
 
+import pytest
 from faststream.kafka import TestKafkaBroker
 
 from services.signals.consumers import engine_signals
@@ -19,3 +20,11 @@ async def test_a_published_message_is_stored(committing: SessionMaker, settings:
         connection = await session.connection()
         found = await connection.exec_driver_sql("SELECT facility FROM signals")
         assert found.scalars().all() == ["Northfield General"]
+
+
+def test_as_many_batches_at_a_time_as_the_operator_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPASS_DATABASE_URL", "postgresql://compass_signals:a-real-one@db/compass")
+    monkeypatch.setenv("COMPASS_KAFKA_BOOTSTRAP_SERVERS", "kafka:9092")
+    assert engine_signals(SignalsSettings()).members == 3
+    monkeypatch.setenv("COMPASS_INGEST_MEMBERS", "2")
+    assert engine_signals(SignalsSettings()).members == 2
