@@ -70,9 +70,7 @@ def engine_signals(settings: SignalsSettings) -> Subscription:
         return rejections
 
     # One by one, each signal would be a transaction, here and with everyone who hears of it.
-    return Subscription(
-        ENGINE_SIGNALS, "signals.ingest", handle, members=settings.ingest_members, gather_seconds=0.025
-    )
+    return Subscription(ENGINE_SIGNALS, "signals.ingest", handle, members=settings.ingest_members, gather_seconds=0.025)
 
 
 async def _store_insights(session: AsyncSession, messages: Sequence[Message]) -> Sequence[Rejection]:
