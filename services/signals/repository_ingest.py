@@ -7,7 +7,7 @@ parameters many.
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from itertools import islice
+from itertools import compress, islice
 from types import NoneType, UnionType
 from typing import Any, Final, get_args
 from uuid import UUID
@@ -59,16 +59,29 @@ _METRICS: Final = """
 _DEMOTE: Final = "UPDATE signals SET is_current = false, updated_at = now() WHERE id = ANY($1) AND is_current"
 # COPY is the fastest way in; the table is made once per connection and empty again after each transaction.
 _CREATE_CORRECTIONS: Final = """
-    CREATE TEMPORARY TABLE IF NOT EXISTS corrections (LIKE signals INCLUDING DEFAULTS, expected_sequence integer)
+    CREATE TEMPORARY TABLE IF NOT EXISTS corrections
+        (LIKE signals INCLUDING DEFAULTS, expected_sequence integer, is_compared boolean)
     ON COMMIT DELETE ROWS
 """
+# The database compares where it can: to read the former content, JSON and all, and compare it here takes longer than
+# everything else that is done for a row.
 _UPDATE: Final = f"""
     UPDATE signals AS stored
     SET ({", ".join(FIELDS)}, content_hash, event_sequence, updated_at)
-        = ROW ({", ".join(f"new.{name}" for name in FIELDS)}, new.content_hash, new.event_sequence, now())
-    FROM corrections AS new
-    WHERE stored.id = new.id AND stored.event_sequence = new.expected_sequence
+        = ROW ({", ".join(f"given.{name}" for name in FIELDS)}, given.content_hash, given.event_sequence, now())
+    FROM corrections AS given
+    WHERE stored.id = given.id AND stored.event_sequence = given.expected_sequence
+        AND (
+            given.is_compared
+            OR ({", ".join(f"stored.{name}" for name in FIELDS)})
+                IS DISTINCT FROM ({", ".join(f"given.{name}" for name in FIELDS)})
+        )
+    RETURNING new.id, {", ".join(f"old.{name} IS DISTINCT FROM new.{name} AS {name}" for name in FIELDS)}
 """  # noqa: S608 - names of columns
+_UNCHANGED: Final = """
+    SELECT count(*) FROM corrections AS given
+    JOIN signals AS stored ON stored.id = given.id AND stored.event_sequence = given.expected_sequence
+"""
 _WRITE_TEXTS: Final = """
     UPDATE signals
     SET description = $2, why_matters_narrative = $3, event_sequence = $4, updated_at = now(),
@@ -198,21 +211,30 @@ async def demote(session: AsyncSession, rows: Sequence[Known]) -> None:
     """Make current rows history. Before the rows that replace them are inserted: an entity has one current row."""
     connection = await raw_connection(session)
     status = await connection.execute(_DEMOTE, [row.signal_id for row in rows])
-    _require(status, len(rows))
+    _require(int(status.rpartition(" ")[2]), len(rows))
 
 
-async def update(session: AsyncSession, rows: Sequence[Known]) -> None:
-    """Write the content of rows that were stored before."""
+async def update(session: AsyncSession, rows: Sequence[Known], compared: Collection[UUID]) -> dict[UUID, list[str]]:
+    """Write the content of rows that were stored before; the names of the fields that are different now.
+
+    Of those that are not `compared` yet, only the ones that differ are written. JSON that says the same is no
+    difference.
+
+    Raises:
+        RaceLostError: where a row is not as it was read.
+    """
     connection = await raw_connection(session)
     await connection.execute(_CREATE_CORRECTIONS)
     await connection.copy_to_table(
         "corrections",
-        source=_chunks(f"{_line(row)}\t{row.stored_sequence}\n" for row in rows),
-        columns=(*COLUMNS, "expected_sequence"),
+        source=_chunks(f"{_line(row)}\t{row.stored_sequence}\t{_boolean(row.signal_id in compared)}\n" for row in rows),
+        columns=(*COLUMNS, "expected_sequence", "is_compared"),
         null=_NULL,
     )
-    status = await connection.execute(_UPDATE)
-    _require(status, len(rows))
+    changed = {row_id: list(compress(FIELDS, differs)) for row_id, *differs in await connection.fetch(_UPDATE)}
+    if len(changed) < len(rows):
+        _require(len(changed) + await connection.fetchval(_UNCHANGED), len(rows))
+    return changed
 
 
 async def locked(session: AsyncSession, signal_id: UUID) -> Known | None:
@@ -255,9 +277,9 @@ async def insert(session: AsyncSession, rows: Sequence[Known]) -> None:
         await connection.executemany(_SET_WORKFLOW_STATE, [tuple(state) for state in waiting])
 
 
-def _require(status: str, expected: int) -> None:
-    if int(status.rpartition(" ")[2]) != expected:
-        raise RaceLostError(f"{expected} rows were expected, but the database says {status}")
+def _require(found: int, expected: int) -> None:
+    if found != expected:
+        raise RaceLostError(f"{expected} rows were expected as they were read, but the database has {found}")
 
 
 def _content(row: Known) -> Content:

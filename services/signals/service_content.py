@@ -1,6 +1,7 @@
 """What a signal says: the values that a detection gives its row, in the order of the columns."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -101,7 +102,8 @@ JSON_FIELDS: Final = frozenset(
 class Known(Struct):
     """A row of `signals` while a batch is folded: stored before, or made by an earlier message.
 
-    `content` is loaded only where a message differs from what the row was made from. `stored_sequence` is 0 for a row
+    Of a stored row `content` is loaded only where the database cannot compare it by itself: several messages correct
+    the row, or a user wrote a text of it. `stored_sequence` is 0 for a row
     that is not stored yet; otherwise what the row must still have when it is written.
     """
 
@@ -119,6 +121,11 @@ class Known(Struct):
     content: Content | None = None
     description_edited: bool = False
     narrative_edited: bool = False
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether a user wrote one of the texts."""
+        return self.description_edited or self.narrative_edited
 
 
 class Past(Struct, frozen=True):
@@ -217,15 +224,27 @@ _INPUTS: Final = ("aggregate_zscore", "slope_percentile", "acceleration", "zscor
 
 
 def differences(old: Content, new: Content) -> list[str]:
-    """Names of the fields in which two states of a signal differ. JSON that says the same is no difference."""
+    """Names of the fields in which two states of a signal differ, as PostgreSQL would find them.
+
+    JSON that says the same is no difference: other spaces, another order of names, 1.0 for 1.
+    """
     if old == new:
         return []
     pairs = zip(FIELDS, msgspec.structs.astuple(old), msgspec.structs.astuple(new), strict=True)
     return [
         name
         for name, before, after in pairs
-        if before != after and not (isinstance(before, Raw) and _decode(before) == _decode(after))
+        if before != after and not (isinstance(before, Raw) and _is_same(_decode(before), _decode(after)))
     ]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Equal as `jsonb`, in which true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _json(value: Any) -> Raw:
@@ -233,7 +252,8 @@ def _json(value: Any) -> Raw:
 
 
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
-_decode: Final = msgspec.json.Decoder().decode
+# A double would take two numbers for one that PostgreSQL, which stores every digit, tells apart.
+_decode: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 def state_of(

@@ -5,12 +5,14 @@ events are the same however the messages are cut into batches.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.signals import repository_ingest, service_archive, service_insights
@@ -31,6 +33,7 @@ from shared.events.signals import (
 )
 from shared.events.vocabulary import ActivityEventType, MagnitudeTier, SignalType
 from shared.outbox import Event
+from shared.telemetry import Cause
 
 _NOTICEABLE_SEVERITY: Final = 5
 # Reading and folding a batch takes tens of milliseconds, in which requests would wait; so many messages take one.
@@ -76,7 +79,10 @@ async def ingest(
     if not relevant:
         return
     metrics = await repository_ingest.metrics(session, {identities[place].metric_id for place in relevant})
-    await repository_ingest.load_contents(session, [row for name, row in past.rows.items() if name in touched])
+    times = Counter(identities[place].signal_id for place in relevant)
+    await repository_ingest.load_contents(
+        session, [row for name, row in past.rows.items() if times[name] > 1 or (times[name] and row.is_edited)]
+    )
     late = [
         identity
         for identity in (identities[place] for place in relevant)
@@ -94,18 +100,30 @@ async def ingest(
                 folding.take(detection)
     if folding.demoted:
         await repository_ingest.demote(session, folding.demoted)
+    changed: dict[UUID, list[str]] = {}
     if folding.updated:
-        await repository_ingest.update(session, list(folding.updated.values()))
+        changed = await repository_ingest.update(session, list(folding.updated.values()), folding.compared)
     if folding.inserted:
         await repository_ingest.insert(session, folding.inserted)
-    await outbox.publish(session, *folding.events)
+    await outbox.publish(session, *folding.events(changed))
     await service_insights.attach(session, {row.entity_id for row in folding.inserted if row.is_current})
+
+
+class _Correction(Struct, frozen=True):
+    """A correction to be told of if the database finds a difference, with the state as it is after this message."""
+
+    known: Known
+    content: Content
+    state: SignalState
+    metric: MetricEntry | None
+    cause: Cause
 
 
 class Folding:
     """Applies the rules to one message after the other, and gathers what a batch comes to.
 
-    `inserted`, `updated` and `demoted` (stored rows that were current) are rows to write, `events` what to publish.
+    `inserted`, `updated` and `demoted` (stored rows that were current) are rows to write. A stored row whose content
+    was not loaded can be corrected once: whether it is different is left to the database, unlike those in `compared`.
     `earlier` tells for a detection that comes late which stored one precedes it. The previous detection is the one
     known when this one arrives: what its event told stays, also when one in between is recorded afterwards.
     """
@@ -120,8 +138,9 @@ class Folding:
     ) -> None:
         self.inserted: list[Known] = []
         self.updated: dict[UUID, Known] = {}
+        self.compared: set[UUID] = set()
         self.demoted: list[Known] = []
-        self.events: list[Event] = []
+        self._events: list[Event | _Correction] = []
         self._rows, self._currents = past.rows, past.currents
         self._history = {entity: [current] for entity, current in past.currents.items()}
         self._earlier = earlier
@@ -133,14 +152,18 @@ class Folding:
         """Apply the rules to the next message."""
         metric = self._metrics.get(detection.message.metric_id)
         known = self._rows.get(detection.identity.signal_id)
-        if known is not None:
-            event = _correct(known, detection, metric, self._settings, self._now)
-            if event is not None:
-                self.events.append(event)
-                if known.stored_sequence:
-                    self.updated[known.signal_id] = known
-            return
-        self._add(detection, metric, content_of(detection, metric, self._settings))
+        if known is None:
+            self._add(detection, metric, content_of(detection, metric, self._settings))
+        elif known.digest != detection.identity.digest:
+            self._correct(known, detection, metric, content_of(detection, metric, self._settings))
+
+    def events(self, changed: Mapping[UUID, Sequence[str]]) -> list[Event]:
+        """What to publish, in the order of the messages; `changed` are the fields in which `updated` rows differ."""
+        return [
+            _corrected(told, changed[told.known.signal_id], self._now) if isinstance(told, _Correction) else told
+            for told in self._events
+            if isinstance(told, Event) or told.known.signal_id in changed
+        ]
 
     def _add(self, detection: Detection, metric: MetricEntry | None, content: Content) -> None:
         """A detection that is not stored: the first of its entity, a newer one, or history."""
@@ -161,7 +184,7 @@ class Folding:
         if current is None:
             data = SignalChanged(signal=_state(row, content))
             summary, shown = detected(content, metric), ActivityEventType.NEW_SIGNAL
-            event = _event(SIGNAL_DETECTED, row, detection, now, data, summary, shown)
+            event = _event(SIGNAL_DETECTED, row, detection.cause, now, data, summary, shown)
         elif row.detected_at < current.detected_at:
             row.is_current = False
             row.previous_signal_id = _preceding(
@@ -169,7 +192,7 @@ class Folding:
             )
             data = SignalChanged(signal=_state(row, content))
             summary = recorded(content, metric, row.detected_at)
-            event = _event(SIGNAL_RECORDED, row, detection, now, data, summary)
+            event = _event(SIGNAL_RECORDED, row, detection.cause, now, data, summary)
         else:
             row.previous_signal_id = current.signal_id
             event = _redetected(row, content, current, metric, detection, now)
@@ -181,7 +204,30 @@ class Folding:
         self._rows[row.signal_id] = row
         self._history.setdefault(row.entity_id, []).append(row)
         self.inserted.append(row)
-        self.events.append(event)
+        self._events.append(event)
+
+    def _correct(self, known: Known, detection: Detection, metric: MetricEntry | None, content: Content) -> None:
+        """Take over what the same detection says now, but for what a user wrote."""
+        changed: list[str] | None = None
+        if known.content is not None:
+            if known.description_edited:
+                content = msgspec.structs.replace(content, description=known.content.description)
+            if known.narrative_edited:
+                content = msgspec.structs.replace(content, why_matters_narrative=known.content.why_matters_narrative)
+            changed = differences(known.content, content)
+            if not changed:
+                return
+            self.compared.add(known.signal_id)
+        known.content = content
+        known.digest = detection.identity.digest
+        known.event_sequence += 1
+        known.signal_type = content.simplified_signal_type
+        known.severity = content.simplified_severity
+        known.magnitude_tier = content.magnitude_tier
+        correction = _Correction(known, content, _state(known, content), metric, detection.cause)
+        self._events.append(correction if changed is None else _corrected(correction, changed, self._now))
+        if known.stored_sequence:
+            self.updated[known.signal_id] = known
 
 
 def feed_type(
@@ -209,30 +255,10 @@ def feed_type(
     return ActivityEventType.REGRESSION if worse_by > 0 else ActivityEventType.IMPROVEMENT
 
 
-def _correct(
-    known: Known, detection: Detection, metric: MetricEntry | None, settings: ClassificationSettings, now: datetime
-) -> Event | None:
-    """Take over what the same detection says now, but for what a user wrote; None where nothing differs."""
-    if known.digest == detection.identity.digest:
-        return None
-    if known.content is None:
-        raise RuntimeError(f"the content of {known.signal_id} was not loaded")
-    content = content_of(detection, metric, settings)
-    if known.description_edited:
-        content = msgspec.structs.replace(content, description=known.content.description)
-    if known.narrative_edited:
-        content = msgspec.structs.replace(content, why_matters_narrative=known.content.why_matters_narrative)
-    changed = differences(known.content, content)
-    if not changed:
-        return None
-    known.content = content
-    known.digest = detection.identity.digest
-    known.event_sequence += 1
-    known.signal_type = content.simplified_signal_type
-    known.severity = content.simplified_severity
-    known.magnitude_tier = content.magnitude_tier
-    data = SignalChanged(signal=_state(known, content), changed=changed)
-    return _event(SIGNAL_CORRECTED, known, detection, now, data, corrected(content, metric, changed))
+def _corrected(correction: _Correction, changed: Sequence[str], now: datetime) -> Event:
+    data = SignalChanged(signal=correction.state, changed=list(changed))
+    summary = corrected(correction.content, correction.metric, changed)
+    return _event(SIGNAL_CORRECTED, correction.known, correction.cause, now, data, summary)
 
 
 def _redetected(
@@ -248,7 +274,7 @@ def _redetected(
         previous_magnitude_tier=current.magnitude_tier,
     )
     return _event(
-        SIGNAL_REDETECTED, row, detection, now, data, redetected(content, metric, current.severity, shown), shown
+        SIGNAL_REDETECTED, row, detection.cause, now, data, redetected(content, metric, current.severity, shown), shown
     )
 
 
@@ -274,7 +300,7 @@ def _state(row: Known, content: Content) -> SignalState:
 def _event(
     event_type: EventType,
     row: Known,
-    detection: Detection,
+    cause: Cause,
     now: datetime,
     data: SignalChanged | SignalRedetected,
     summary: str,
@@ -289,5 +315,5 @@ def _event(
         feed_type=shown,
         sequence=row.event_sequence,
         time=now,
-        cause=detection.cause,
+        cause=cause,
     )

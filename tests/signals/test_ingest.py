@@ -101,6 +101,66 @@ async def test_corrections_in_one_batch_are_each_told_and_written_once(service: 
     assert [event[2] for event in told(await service.events())] == [1, 2, 3, 4]
 
 
+async def test_what_is_corrected_there_and_back_in_one_batch_is_told_each_time(service: ServiceUnderTest) -> None:
+    await publish(service, engine_signal(encounters=5))
+    await publish(service, engine_signal(encounters=6), engine_signal(encounters=6, period_count=7))
+    await publish(service, engine_signal(encounters=7), engine_signal(encounters=6, period_count=7))
+
+    [row] = await stored(service)
+    assert (row["encounters"], row["period_count"], row["event_sequence"]) == (6, 7, 5)
+    events = (await service.events())[1:]
+    assert [event.sequence for event in events] == [2, 3, 4, 5]
+    changes = [event.data_as(SignalChanged) for event in events]
+    assert [change.signal.encounters for change in changes] == [6, 6, 7, 6]
+    assert [{"encounters", "period_count"} & set(change.changed) for change in changes] == [
+        *({"encounters"}, {"period_count"}),
+        *({"encounters", "period_count"}, {"encounters", "period_count"}),
+    ]
+
+
+async def test_of_a_batch_only_what_differs_is_written_and_told(service: ServiceUnderTest) -> None:
+    first = [
+        engine_signal(facility_id=name, facility=name, metadata_per_period=[{"period": "2026-06", "n": 1.0}])
+        for name in "ABC"
+    ]
+    await publish(service, *first)
+    versions = "SELECT facility_id, CAST(xmin AS text), event_sequence FROM signals ORDER BY facility_id"
+    before = await service.rows(versions)
+
+    same, other, third = first
+    await publish(
+        service,
+        json.dumps(same | {"metadata_per_period": [{"period": "2026-06", "n": 1}]}, indent=2).encode(),
+        other | {"metadata_per_period": [{"period": "2026-06", "n": True}], "encounters": 17},
+        dict(reversed(third.items())),
+        engine_signal(facility_id="D", facility="D"),
+    )
+
+    after = await service.rows(versions)
+    assert [after[0], after[2]] == [before[0], before[2]]
+    assert after[1]["event_sequence"] == 2
+    events = (await service.events())[3:]
+    assert told(events) == [("signal.corrected.v1", None, 2), ("signal.detected.v1", "new_signal", 1)]
+    assert events[0].data_as(SignalChanged).changed == ["encounters", "metadata_per_period"]
+    assert "(encounters, metadata per period)" in (events[0].summary or "")
+
+
+async def test_a_correction_is_told_as_it_was_before_a_newer_detection_of_the_batch(service: ServiceUnderTest) -> None:
+    await publish(service, engine_signal(detected_at="2026-06-01T00:00:00Z"))
+    await publish(
+        service,
+        engine_signal(detected_at="2026-06-01T00:00:00Z", encounters=17),
+        engine_signal(detected_at="2026-07-01T00:00:00Z"),
+    )
+
+    correction, newer = (await service.events())[1:]
+    assert told([correction, newer])[0] == ("signal.corrected.v1", None, 2)
+    assert correction.data_as(SignalChanged).signal.is_current
+    assert newer.type == "compass.signal.redetected.v1"
+    old, new = await stored(service)
+    assert [(row["is_current"], row["encounters"]) for row in (old, new)] == [(False, 17), (True, None)]
+
+
 async def test_a_newer_detection_becomes_the_current_one(service: ServiceUnderTest) -> None:
     await publish(service, engine_signal(detected_at="2026-06-01T00:00:00Z"))
     await publish(service, engine_signal(detected_at="2026-07-01T02:00:00+02:00", metric_value=0.3))

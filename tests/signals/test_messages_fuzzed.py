@@ -21,6 +21,7 @@ from services.signals.schemas import SignalDetail
 from services.signals.service_content import Content, content_of, differences
 from services.signals.service_validation import Detection, identify, read
 from shared.events.decoding import DEEPEST
+from shared.events.signals import SignalChanged
 from shared.events.topics import ENGINE_INSIGHTS, ENGINE_SIGNALS
 from shared.telemetry import Cause
 from tests.support.factories import message
@@ -135,6 +136,26 @@ def test_a_signal_that_is_read_says_the_same_when_it_is_written_again(raw: bytes
     for name in ("signal_id", "entity_id", "detected_at", "dimensions_hash"):
         assert getattr(again[0].identity, name) == getattr(detection.identity, name)
     assert differences(content, again[1]) == []
+
+
+@given(signals, signals)
+@example(written(SIGNAL), written(SIGNAL | {"unknown": {"kept": [True, None, "x"]}}))
+@example(written(SIGNAL), written(SIGNAL | {"unknown": {"kept": [1.0, None, "x"]}}))
+@example(written(SIGNAL), written(SIGNAL).replace(b"[9]", b"[9.00000000000000000001]"))
+@example(written(SIGNAL | _SENT), written(SIGNAL))
+async def test_postgresql_finds_the_same_differences_as_we_do(
+    service: ServiceUnderTest, before: bytes, after: bytes
+) -> None:
+    """It compares what one message of a batch corrects, we what several do: batches must not show."""
+    old, new = stored(before), stored(after)
+    if old is None or new is None or old[0].identity.signal_id != new[0].identity.signal_id:
+        return
+    await service.consume("signals.ingest", message(ENGINE_SIGNALS, before))
+    seen = len(await service.events())
+    await service.consume("signals.ingest", message(ENGINE_SIGNALS, after))
+    expected = differences(old[1], new[1])
+    told = [event.data_as(SignalChanged).changed for event in (await service.events())[seen:]]
+    assert told == ([expected] if expected else [])
 
 
 def insight(raw: bytes | None) -> NewInsight | None:
